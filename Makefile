@@ -1,0 +1,41 @@
+# `make demo` and `make test` are all a fresh machine needs: Python 3.11 or newer, make and a package index.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test lint slow clean
+
+demo: .venv/installed
+	@mkdir -p demo
+	$(BIN)/vidsr upscale examples/clip.mp4 --scale 2 --output demo/clip_2x.mp4 --overwrite
+	@echo "The upscaled clip is demo/clip_2x.mp4; compare it with examples/clip.mp4."
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest
+
+# Minutes rather than seconds; not part of `make test`.
+slow: .venv/installed-test
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable .
+	@touch $@
+
+.venv/installed-test: .venv/installed
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+.venv/installed-lint: .venv/installed-test
+	$(PIP) --editable '.[test,lint]'
+	@touch $@
+
+clean:
+	rm -rf .venv demo

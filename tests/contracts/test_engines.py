@@ -1,0 +1,186 @@
+"""What every engine promises, whatever it runs on. A new engine is one line in the table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from vidsr.engines.base import Engine, IdentityEngine
+from vidsr.engines.torch import TorchEngine
+from vidsr.errors import DeviceMemoryError
+from vidsr.models.compact import SRVGGNetCompact
+from vidsr.models.rrdb import RRDBNet
+
+
+def rrdb(scale):
+    torch.manual_seed(scale)
+    return RRDBNet(scale=scale, num_blocks=1, num_features=8, growth_channels=4).eval().requires_grad_(False)
+
+
+def compact():
+    torch.manual_seed(0)
+    return SRVGGNetCompact(scale=4, num_features=8, num_convs=3).eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An engine, and the same network by the reference engine: fp32 on the CPU."""
+
+    make: Callable[[], Engine]
+    scale: int
+    make_network: Callable[[], torch.nn.Module] | None = None
+    # How far it may be from the reference, for pictures in [0, 1]. Half precision keeps 11 bits of each value; a
+    # level is 1/255.
+    min_db: float = math.inf
+    max_levels: float = 0.0
+
+
+def torch_cpu(make_network, scale):
+    return Case(lambda: TorchEngine(make_network(), torch.device("cpu"), "fp32"), scale, make_network)
+
+
+def torch_cuda_fp16(make_network, scale):
+    make = lambda: TorchEngine(make_network(), torch.device("cuda:0"), "fp16")  # noqa: E731, one line a case
+    return Case(make, scale, make_network, min_db=60.0, max_levels=2.0)
+
+
+ON_GPU = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))
+ENGINES = [
+    pytest.param(Case(lambda: IdentityEngine(torch.device("cpu")), 1), id="identity"),
+    pytest.param(torch_cpu(lambda: rrdb(4), 4), id="torch-cpu-rrdb-x4"),
+    pytest.param(torch_cpu(lambda: rrdb(2), 2), id="torch-cpu-rrdb-x2"),
+    pytest.param(torch_cpu(compact, 4), id="torch-cpu-compact"),
+    pytest.param(torch_cuda_fp16(lambda: rrdb(4), 4), id="torch-cuda-fp16-rrdb-x4", marks=ON_GPU),
+    pytest.param(torch_cuda_fp16(lambda: rrdb(2), 2), id="torch-cuda-fp16-rrdb-x2", marks=ON_GPU),
+    pytest.param(torch_cuda_fp16(compact, 4), id="torch-cuda-fp16-compact", marks=ON_GPU),
+]
+SIZES = [(1, 1), (1, 2), (2, 1), (1, 9), (9, 1), (5, 7), (16, 16), (12, 33)]
+
+
+@pytest.fixture(params=ENGINES)
+def case(request):
+    return request.param
+
+
+@pytest.fixture
+def engine(case):
+    return case.make()
+
+
+def make_picture(engine, height, width, batch=1):
+    generator = torch.Generator().manual_seed(height * 100 + width)
+    return torch.rand((batch, 3, height, width), generator=generator).to(engine.info.device)
+
+
+def test_says_what_it_is(case, engine):
+    info = engine.info
+    assert info.scale == case.scale
+    assert info.engine
+    assert info.precision in ("fp32", "fp16")
+    assert info.reach_px >= 0
+    assert info.align_px >= 1
+    assert info.bytes_per_pixel >= 0
+    assert info.flops_per_pixel is None or info.flops_per_pixel >= 0
+    assert engine.info == info
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_takes_any_size_and_gives_plain_float32(engine, height, width, batch):
+    x = make_picture(engine, height, width, batch)
+    kept = x.clone()
+    out = engine.run(x)
+    scale = engine.info.scale
+    assert out.shape == (batch, 3, height * scale, width * scale)
+    assert out.dtype == torch.float32
+    assert out.device == x.device == engine.info.device
+    assert out.is_contiguous()
+    assert torch.isfinite(out).all()
+    assert torch.equal(x, kept), "the input was written to"
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_takes_pictures_however_they_lie_in_memory(engine, memory_format):
+    x = make_picture(engine, 9, 14, 2)
+    expected = engine.run(x)
+    kept = x.clone()
+    laid = x.contiguous(memory_format=memory_format)
+    assert torch.equal(engine.run(laid), expected)
+    assert torch.equal(laid, kept), "the input was written to"
+    view = torch.cat([x, x], dim=3)[..., 14:]
+    assert torch.equal(engine.run(view), expected)
+
+
+def test_a_batch_is_its_pictures_one_by_one(engine):
+    x = make_picture(engine, 11, 14, 3)
+    together, alone = engine.run(x), torch.cat([engine.run(picture) for picture in x.split(1)])
+    # Another batch may mean another algorithm, with sums in another order: float32 rounding; half's is 1/2048.
+    limit = 2e-3 if engine.info.precision == "fp16" else 1e-5
+    torch.testing.assert_close(together, alone, rtol=0, atol=limit)
+
+
+def test_the_same_picture_gives_the_same_result(engine):
+    x = make_picture(engine, 16, 16)
+    assert torch.equal(engine.run(x), engine.run(x))
+
+
+def test_nothing_is_recorded_for_gradients(engine):
+    assert not engine.run(make_picture(engine, 4, 4)).requires_grad
+
+
+def test_is_as_close_to_the_reference_as_it_says(case, engine):
+    x = make_picture(engine, 48, 64, 2)
+    out = engine.run(x).cpu()
+    if case.make_network is None:
+        assert torch.equal(out, x.cpu())
+        return
+    with torch.inference_mode():
+        expected = case.make_network()(x.cpu())
+    difference = out - expected
+    if math.isinf(case.min_db):
+        # The reference itself, in another memory layout: float32 sums in another order.
+        assert difference.abs().max() <= 1e-5
+        return
+    assert -10 * math.log10(float(difference.double().square().mean())) >= case.min_db
+    assert float(difference.abs().max()) * 255 <= case.max_levels
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory: you tried to allocate 9"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["cuda", "linux", "windows", "python"])
+def test_a_lack_of_memory_is_a_kind_of_its_own(case, engine, error, monkeypatch):
+    if case.make_network is None:
+        pytest.skip("has no network that could run out of memory")
+
+    def forward(self, x):
+        raise error
+
+    monkeypatch.setattr(type(case.make_network()), "forward", forward)
+    with pytest.raises(
+        DeviceMemoryError, match=r"ran out of memory on 2 frames of 6x4; try a smaller --tile"
+    ) as caught:
+        engine.run(make_picture(engine, 4, 6, 2))
+    assert caught.value.__cause__ is error
+
+
+def test_other_errors_stay_what_they_are(case, engine, monkeypatch):
+    if case.make_network is None:
+        pytest.skip("has no network that could fail")
+
+    def forward(self, x):
+        raise RuntimeError("weights of another shape")
+
+    monkeypatch.setattr(type(case.make_network()), "forward", forward)
+    with pytest.raises(RuntimeError, match="another shape") as caught:
+        engine.run(make_picture(engine, 4, 6))
+    assert not isinstance(caught.value, DeviceMemoryError)

@@ -1,0 +1,1 @@
+"""The command line: one thin file per command; the only room that prints and exits."""

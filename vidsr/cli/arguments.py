@@ -1,0 +1,61 @@
+"""Command-line options that several commands share, each with the meaning that `UpscaleOptions` gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from vidsr.options import UpscaleOptions, meaning
+from vidsr.recipes import load_recipe
+
+_SIZES = ("scale", "size", "height")
+_ENCODING = ("crf", "preset", "pix_fmt")
+
+
+def _option(name: str, *flags: str) -> Any:
+    flag = "--" + name.replace("_", "-")
+    return typer.Option(flag, *flags, help=meaning(name), show_default=False)
+
+
+Scale = Annotated[str | None, _option("scale", "-s")]
+Size = Annotated[str | None, _option("size")]
+Height = Annotated[int | None, _option("height")]
+Model = Annotated[str | None, _option("model", "-m")]
+Fit = Annotated[str | None, _option("fit")]
+Denoise = Annotated[float | None, _option("denoise")]
+Blend = Annotated[float | None, _option("blend")]
+Device = Annotated[str | None, _option("device")]
+Precision = Annotated[str | None, _option("precision")]
+Tile = Annotated[int | None, _option("tile")]
+Batch = Annotated[int | None, _option("batch")]
+Codec = Annotated[str | None, _option("codec")]
+Crf = Annotated[float | None, _option("crf")]
+Preset = Annotated[str | None, _option("preset")]
+PixFmt = Annotated[str | None, _option("pix_fmt")]
+Start = Annotated[str | None, _option("start")]
+Stop = Annotated[str | None, _option("stop")]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        "-r",
+        help="anime, film, phone, vhs or a .toml file; other options overrule it",
+        show_default=False,
+    ),
+]
+
+
+def build_options(recipe: str | None, given: Mapping[str, object]) -> UpscaleOptions:
+    """The recipe's options, overruled by those given on the command line (None: not given)."""
+    on_command_line = {key: value for key, value in given.items() if value is not None}
+    merged: dict[str, object] = {}
+    if recipe is not None:
+        merged = dict(load_recipe(recipe).options)
+        if any(size in on_command_line for size in _SIZES):
+            merged = {key: value for key, value in merged.items() if key not in _SIZES}
+        if "codec" in on_command_line:
+            # Quality, speed and format were meant for the recipe's own encoder.
+            merged = {key: value for key, value in merged.items() if key not in _ENCODING}
+    return UpscaleOptions.from_mapping({**merged, **on_command_line}, origin="command line")

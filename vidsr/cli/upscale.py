@@ -1,0 +1,157 @@
+"""`vidsr upscale`: files and folders in, larger files out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vidsr.cli import arguments as arg
+from vidsr.cli.exits import exits, report
+from vidsr.cli.progress import Drawer, make_drawer
+from vidsr.errors import SourceMissingError, TargetError, UsageError, VidsrError
+from vidsr.options import UpscaleOptions
+from vidsr.upscale import Run, default_target
+from vidsr.upscaler import Upscaler
+
+# What a folder is searched for. A file that is named is read whatever its suffix.
+_VIDEO_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("3gp", "avi", "dv", "flv", "gif", "ivf", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg"),
+        *("mpg", "mts", "mxf", "ogv", "ts", "vob", "webm", "wmv", "y4m"),
+    )
+)
+
+
+@exits
+def command(
+    sources: Annotated[list[Path], typer.Argument(help="Video files, or folders of them.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The file to write, or a folder where there are several sources; unset: clip_2x.mp4 beside clip.mp4",
+            show_default=False,
+        ),
+    ] = None,
+    scale: arg.Scale = None,
+    size: arg.Size = None,
+    height: arg.Height = None,
+    model: arg.Model = None,
+    recipe: arg.Recipe = None,
+    fit: arg.Fit = None,
+    denoise: arg.Denoise = None,
+    blend: arg.Blend = None,
+    device: arg.Device = None,
+    precision: arg.Precision = None,
+    tile: arg.Tile = None,
+    batch: arg.Batch = None,
+    codec: arg.Codec = None,
+    crf: arg.Crf = None,
+    preset: arg.Preset = None,
+    pix_fmt: arg.PixFmt = None,
+    start: arg.Start = None,
+    stop: arg.Stop = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace targets that exist.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Write nothing; estimate the time from one measured frame."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
+) -> None:
+    """Upscale videos; sound, subtitles, chapters and tags come along unchanged."""
+    given = {name: value for name, value in locals().items() if name in UpscaleOptions.__dataclass_fields__}
+    options = arg.build_options(recipe, given)
+    jobs = list(_jobs(sources, output, options))
+    drawer = make_drawer(as_json=as_json)
+    upscaler: Upscaler | None = None
+    failures: list[tuple[Path, int]] = []
+    for source, target in jobs:
+        try:
+            run = Run(source, target, options, drawer, overwrite=overwrite, upscaler=upscaler)
+            upscaler = run.upscaler
+            if dry_run:
+                _print_estimate(run, as_json)
+            else:
+                run.execute()
+        except VidsrError as error:
+            drawer.close()
+            failures.append((source, report(error, as_json=as_json)))
+        except BaseException:
+            drawer.close()
+            raise
+    _finish(len(jobs), failures, drawer, as_json)
+
+
+def _jobs(sources: list[Path], output: Path | None, options: UpscaleOptions) -> Iterator[tuple[Path, Path | None]]:
+    """(source, target) of each file to do; a target of None is the default one beside its source."""
+    if len(sources) == 1 and not sources[0].is_dir():
+        folder = output if output is not None and output.is_dir() else None
+        yield sources[0], folder / default_target(sources[0], options).name if folder else output
+        return
+    if output is not None and output.suffix and not output.is_dir():
+        raise UsageError(f"{output}: with several sources the output is a folder")
+    for source in sources:
+        if not source.is_dir():
+            yield source, _make_folder(output) / default_target(source, options).name if output else None
+            continue
+        videos = sorted(p for p in source.iterdir() if p.suffix.lower() in _VIDEO_SUFFIXES and p.is_file())
+        if not videos:
+            raise SourceMissingError(f"{source}: no videos in this folder; name files of other suffixes one by one")
+        folder_name = default_target(source.resolve(), options).stem
+        folder = _make_folder(output or source.resolve().with_name(folder_name))
+        for video in videos:
+            yield video, folder / default_target(video, options).name
+
+
+def _make_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise TargetError(f"{folder}: the output folder cannot be made ({error.strerror})") from error
+    return folder
+
+
+def _print_estimate(run: Run, as_json: bool) -> None:
+    estimate = run.estimate()
+    if as_json:
+        fields = {
+            "event": "estimate",
+            "source": str(run.source.path),
+            "target": str(run.target),
+            "target_size": estimate.target_size,
+            "num_frames": estimate.num_frames,
+            "seconds_per_frame": round(estimate.seconds_per_frame, 4),
+            "seconds": round(estimate.seconds, 1),
+        }
+        print(json.dumps(fields), flush=True)
+        return
+    width, height = estimate.target_size
+    print(f"{run.source.path} -> {run.target} ({width}x{height}, {run.encoder.name})")
+    print(f"model {run.upscaler.model.name} ({run.upscaler.model.reason})")
+    print(
+        f"{estimate.num_frames} frames at {1 / estimate.seconds_per_frame:.2f} fps by one measured frame: "
+        f"about {_duration(estimate.seconds)}; nothing was written"
+    )
+
+
+def _finish(num_jobs: int, failures: list[tuple[Path, int]], drawer: Drawer, as_json: bool) -> None:
+    drawer.close()
+    if num_jobs > 1 and not as_json:
+        print(f"{num_jobs - len(failures)} of {num_jobs} files done")
+        for source, _ in failures:
+            print(f"failed: {source}")
+    if failures:
+        raise typer.Exit(failures[0][1])
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    minutes = seconds / 60
+    return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"

@@ -1,0 +1,73 @@
+"""Which device a run uses, what it is called, and how much memory it has left."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from vidsr.errors import DeviceError
+
+
+def resolve_device(name: str) -> torch.device:
+    """The torch device of `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        DeviceError: no such device on this machine, or a name of another form.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    kind, _, index = name.partition(":")
+    if kind != "cuda" or not (index or "0").isdecimal():
+        raise DeviceError(f"device is {name!r}; it must be auto, cpu, cuda or cuda:N")
+    if not torch.cuda.is_available():
+        built = torch.version.cuda
+        why = f"torch {torch.__version__} sees no GPU" if built else f"torch {torch.__version__} is built without CUDA"
+        raise DeviceError(f"device {name} was asked for, but {why}; try --device cpu or auto")
+    count = torch.cuda.device_count()
+    if int(index or 0) >= count:
+        raise DeviceError(f"device {name} was asked for, but there are {count} GPUs, cuda:0 to cuda:{count - 1}")
+    return torch.device("cuda", int(index or 0))
+
+
+def device_name(device: torch.device) -> str:
+    """What people call it, e.g. "NVIDIA H100" or "Intel(R) Xeon(R) (2 threads)"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        lines = cpuinfo.read_text(errors="replace").splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    return f"{name} ({torch.get_num_threads()} threads)"
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that could be allocated now, in bytes: of the GPU, or of this machine."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free + reusable
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return 4 << 30  # a system that tells nothing: what every machine with torch on it can be expected to have
+
+
+def describe_devices() -> list[str]:
+    """One line for each device that can be asked for."""
+    lines = [f"cpu: {device_name(torch.device('cpu'))}, {free_bytes(torch.device('cpu')) / 2**30:.1f} GiB free"]
+    if not torch.cuda.is_available():
+        return [*lines, f"cuda: none (torch {torch.__version__})"]
+    for index in range(torch.cuda.device_count()):
+        device = torch.device("cuda", index)
+        lines.append(f"cuda:{index}: {device_name(device)}, {free_bytes(device) / 2**30:.1f} GiB free")
+    return lines

@@ -1,0 +1,75 @@
+"""What a run tells its caller while it works; the command line draws it, a library user may ignore it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """The plan of one run, before its first frame."""
+
+    source: Path
+    target: Path
+    source_size: tuple[int, int]  # width, height in pixels
+    target_size: tuple[int, int]
+    num_frames_expected: int | None  # from the packets, None where the source does not tell
+    model: str
+    model_reason: str  # why this model: asked for, or how `auto` chose
+    device: str
+    codec: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Frames that have left the encoder's queue so far."""
+
+    num_frames_done: int
+    num_frames_expected: int | None
+    seconds_elapsed: float
+
+    @property
+    def frames_per_second(self) -> float:
+        return self.num_frames_done / self.seconds_elapsed if self.seconds_elapsed > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        if not self.num_frames_expected or not self.num_frames_done:
+            return None
+        num_left = max(self.num_frames_expected - self.num_frames_done, 0)
+        return num_left * self.seconds_elapsed / self.num_frames_done
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """One line the user should see: something guessed, changed, damaged or left out."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Downloading:
+    """Bytes of a weights file that have arrived."""
+
+    name: str
+    num_bytes_done: int
+    num_bytes_total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """The target is complete under its final name."""
+
+    target: Path
+    num_frames: int
+    seconds_elapsed: float
+
+
+Event = Started | Progress | Notice | Downloading | Finished
+OnEvent = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """The callback of callers who want no events."""

@@ -1,0 +1,155 @@
+"""FFmpeg's pixel formats and colour tags in vidsr's words, with what a file leaves unsaid filled in once."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from av.video.codeccontext import VideoCodecContext
+from av.video.format import VideoFormat
+from av.video.frame import VideoFrame
+
+from vidsr.frames import (
+    MATRIX_BT470BG,
+    MATRIX_BT709,
+    MATRIX_RGB,
+    MATRIX_SMPTE170M,
+    UNSPECIFIED,
+    ColorTags,
+    PictureFormat,
+    PixelLayout,
+    Siting,
+    pixel_layout,
+)
+
+_DEPTHS = (8, 9, 10, 12, 14, 16)
+_RANGE_UNSPECIFIED, _RANGE_FULL = 0, 2
+_LAST_KNOWN_MATRIX = 9
+# Where chroma sits if the codec's own convention is not "left": PyAV does not tell what a stream says of it.
+_SITING_BY_CODEC: dict[str, Siting] = {
+    "mpeg1video": "center",
+    "mjpeg": "center",
+    "dvvideo": "topleft",
+}
+
+
+def delivered_layout(source: VideoFormat) -> PixelLayout:
+    """The planar layout that frames of `source` are read as: the same samples, nothing rounded away.
+
+    Packed and semi-planar formats become planar; palettes and odd RGB depths become planar RGB.
+    """
+    name = source.name.replace("yuvj", "yuv").removesuffix("be")
+    for candidate in (name, name + "le"):
+        layout = pixel_layout(candidate)
+        if layout is not None and (layout.depth == 8 or candidate.endswith("le")):
+            return layout
+    bits = max((component.bits for component in source.components), default=8)
+    depth = next((d for d in _DEPTHS if d >= bits), 16)
+    suffix = "" if depth == 8 else f"{depth}le"
+    alpha = "a" if any(component.is_alpha for component in source.components) else ""
+    if source.has_palette:
+        name = "gbrap"
+    elif source.is_rgb or "xyz" in source.name:
+        name = f"gbr{alpha}p{_with_alpha_depth(depth) if alpha else suffix}"
+    elif len(source.components) - bool(alpha) == 1:
+        name = f"gray{suffix}"
+    else:
+        name = f"yuv{alpha}{_chroma_name(source)}p{suffix}"
+    layout = pixel_layout(name)
+    assert layout is not None, name
+    return layout
+
+
+def _with_alpha_depth(depth: int) -> str:
+    return "" if depth == 8 else f"{depth if depth in (10, 12, 14, 16) else 10}le"
+
+
+def _chroma_name(source: VideoFormat) -> str:
+    shift_x = (16 // source.chroma_width(16)).bit_length() - 1
+    shift_y = (16 // source.chroma_height(16)).bit_length() - 1
+    names = {(0, 0): "444", (1, 0): "422", (1, 1): "420", (0, 1): "440", (2, 0): "411"}
+    return names.get((shift_x, shift_y), "444")
+
+
+def resolve_color(frame: VideoFrame, codec: VideoCodecContext, layout: PixelLayout) -> ColorTags:
+    """The colour tags of a stream by its first frame; what neither says follows the usual rules.
+
+    Unspecified YUV is BT.601 up to 1024x576 and BT.709 above, limited range; gray and RGB are full range.
+    """
+    guessed = []
+    matrix = _first_stated(frame.colorspace, codec.colorspace)
+    if layout.family == "gbr":
+        matrix = MATRIX_RGB
+    elif matrix in (UNSPECIFIED, MATRIX_RGB, 3) or matrix > _LAST_KNOWN_MATRIX:
+        guessed.append("matrix")
+        matrix = _usual_matrix(frame.width, frame.height)
+    range_code = int(frame.color_range) or int(codec.color_range)
+    full_range = range_code == _RANGE_FULL or frame.format.name.startswith("yuvj")
+    if range_code == _RANGE_UNSPECIFIED and not full_range:
+        guessed.append("range")
+        full_range = layout.family != "yuv"
+    siting = _SITING_BY_CODEC.get(codec.name, "left")
+    if layout.family == "yuv" and (layout.chroma_shift_x or layout.chroma_shift_y):
+        guessed.append("siting")
+    return ColorTags(
+        matrix=matrix,
+        full_range=full_range,
+        siting=siting,
+        primaries=_first_stated(frame.color_primaries, codec.color_primaries),
+        transfer=_first_stated(frame.color_trc, codec.color_trc),
+        guessed=tuple(guessed),
+    )
+
+
+def output_color(source: PictureFormat, layout: PixelLayout) -> ColorTags:
+    """What planes of `layout` made from `source` are tagged as.
+
+    YUV keeps the source's matrix and range at any size, so that no value is moved for the sake of a tag. Chroma
+    is written where every encoder says it is, on the left.
+    """
+    color = dataclasses.replace(source.color, siting="left", guessed=())
+    if layout.family == source.layout.family:
+        return color
+    if layout.family == "gbr":
+        return dataclasses.replace(color, matrix=MATRIX_RGB, full_range=True)
+    return dataclasses.replace(color, matrix=_usual_matrix(source.width, source.height), full_range=False)
+
+
+def _usual_matrix(width: int, height: int) -> int:
+    if width >= 1280 or height > 576:
+        return MATRIX_BT709
+    return MATRIX_BT470BG if height in (288, 576) else MATRIX_SMPTE170M
+
+
+def _first_stated(*codes: int) -> int:
+    return next((int(code) for code in codes if int(code) != UNSPECIFIED), UNSPECIFIED)
+
+
+def closest_format(wanted: PixelLayout, offered: list[str]) -> PixelLayout | None:
+    """The planar format of an encoder that keeps most of `wanted`: depth first, then chroma, then alpha.
+
+    Never one that is gray or RGB for a YUV source; None where the encoder has nothing fitting.
+    """
+    layouts = [layout for name in offered if "yuvj" not in name and (layout := pixel_layout(name))]
+    if any(layout.name == wanted.name for layout in layouts):
+        return wanted
+
+    def loss(layout: PixelLayout) -> tuple[int, ...]:
+        return (
+            layout.family != (wanted.family if wanted.family == "gbr" else "yuv"),
+            max(wanted.depth - layout.depth, 0),
+            max(layout.chroma_shift_x - wanted.chroma_shift_x, 0),
+            max(layout.chroma_shift_y - wanted.chroma_shift_y, 0),
+            wanted.has_alpha and not layout.has_alpha,
+            layout.depth - wanted.depth,
+            -layout.chroma_shift_x - layout.chroma_shift_y,
+            layout.has_alpha,
+        )
+
+    if wanted.family == "gray":  # loses nothing in 4:2:0, which every player knows
+        stand_in = pixel_layout("yuv420p" if wanted.depth == 8 else f"yuv420p{wanted.depth}le")
+        assert stand_in is not None
+        return closest_format(stand_in, offered)
+    candidates = [layout for layout in layouts if layout.family != "gray"]
+    if wanted.family == "yuv":
+        candidates = [layout for layout in candidates if layout.family == "yuv"]
+    return min(candidates, key=loss, default=None)

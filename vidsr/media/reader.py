@@ -1,0 +1,262 @@
+"""Decoding: every frame of a video as planes with its exact time stamp, in order; gaps are reported."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from vidsr.frames import FrameTime, PictureFormat, Plane
+from vidsr.media.probe import SourceInfo, find_video_stream, open_source
+
+# These store reference frames that are never shown as packets of their own.
+_CODECS_WITH_HIDDEN_FRAMES = ("vp8", "vp9", "av1", "libdav1d")
+
+OnNotice = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class DecodedFrame:
+    """One frame; the planes are views of the decoder's memory and hold it alive."""
+
+    time: FrameTime
+    planes: tuple[Plane, ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Frames with start <= pts < stop, in ticks of the video's time base; None is open."""
+
+    start: int | None = None
+    stop: int | None = None
+
+    def __contains__(self, pts: int) -> bool:
+        return (self.start is None or pts >= self.start) and (self.stop is None or pts < self.stop)
+
+
+def read_frames(source: SourceInfo, window: Window, on_notice: OnNotice) -> Iterator[DecodedFrame]:
+    """Decode the frames of `window` in presentation order.
+
+    What a damaged file still yields is yielded; its gaps are reported with their time ranges. A frame whose
+    size or pixel format differs from the first one's is scaled to it, with a notice.
+
+    Raises:
+        SourceError: the file can no longer be opened, or has no video stream any more.
+    """
+    yield from _Reading(source, window, on_notice).frames()
+
+
+class _DecodeError(Exception):
+    """Decoding on several threads met a damaged frame."""
+
+
+@dataclass
+class _Reading:
+    source: SourceInfo
+    window: Window
+    on_notice: OnNotice
+    last_pts: int | None = None
+    num_frames: int = 0
+    errors: list[str] = field(default_factory=list)
+    next_expected: int = 0  # position in source.pts
+    missing: list[int] = field(default_factory=list)  # positions in source.pts
+    num_corrupt: int = 0
+    noticed: set[str] = field(default_factory=set)
+
+    def frames(self) -> Iterator[DecodedFrame]:
+        reformatter = VideoReformatter()
+        picture = self.source.video.picture
+        for frame in self._decoded():
+            time = self._time(frame)
+            if self.window.stop is not None and time.pts >= self.window.stop:
+                break
+            self._tick_off(time.pts)
+            self.num_corrupt += frame.is_corrupt
+            if time.pts in self.window:
+                yield DecodedFrame(time, self._planes(frame, time, picture, reformatter))
+        self._report_gaps()
+
+    def _decoded(self) -> Iterator[VideoFrame]:
+        """All frames from somewhere before the window on.
+
+        Decoding on several threads is fast, but an error in one frame takes finished ones with it. So at the
+        first error the rest is decoded again frame by frame, from a keyframe before what was delivered.
+        """
+        try:
+            yield from self._decoded_from(self._keyframe_before(self.window.start), threads="AUTO")
+            return
+        except _DecodeError:
+            num_delivered, last_pts = self.num_frames, self.last_pts
+        restart = self._keyframe_before(last_pts)
+        for position, frame in enumerate(self._decoded_from(restart, threads="SLICE")):
+            if self.source.has_timestamps and frame.pts is not None and last_pts is not None:
+                delivered = frame.pts <= last_pts
+            else:
+                delivered = position < num_delivered
+            if not delivered:
+                yield frame
+
+    def _decoded_from(self, keyframe: int | None, threads: str) -> Iterator[VideoFrame]:
+        with open_source(self.source.path) as container:
+            stream = find_video_stream(container, self.source.path)
+            stream.codec_context.thread_type = threads
+            if keyframe is not None:
+                container.seek(keyframe, stream=stream)
+            frames = self._decode(container, stream, tolerant=threads != "AUTO")
+            first = next(frames, None)
+            overshot = keyframe is not None and first is not None and (first.pts or 0) > keyframe
+            if first is not None and not overshot:
+                yield first
+                yield from frames
+        if overshot:  # as containers without an index may; from the beginning, then
+            yield from self._decoded_from(None, threads)
+
+    def _keyframe_before(self, pts: int | None) -> int | None:
+        """One keyframe earlier than `pts` needs, as open GOPs refer back; None is the beginning."""
+        if pts is None or not self.source.has_timestamps:
+            return None
+        position = bisect_right(self.source.keyframe_pts, pts)
+        return self.source.keyframe_pts[position - 2] if position > 2 else None
+
+    def _decode(self, container: InputContainer, stream: VideoStream, tolerant: bool) -> Iterator[VideoFrame]:
+        packets = container.demux(stream)
+        while True:
+            packet = None
+            try:
+                packet = next(packets, None)
+                if packet is not None and packet.size == 0:
+                    packet = None  # the end: what the decoder still holds comes out with it
+                yield from stream.codec_context.decode(packet)
+            except EOFError:
+                return
+            except av.error.FFmpegError as error:
+                if not tolerant:
+                    raise _DecodeError from error
+                self._note_error(error, packet)
+            if packet is None:
+                return
+
+    def _note_error(self, error: av.error.FFmpegError, packet: Packet[VideoStream] | None) -> None:
+        stamp = packet.pts if packet is not None else None
+        where = "" if stamp is None else f" at {_clock(stamp * self.source.video.time_base)}"
+        self.errors.append(f"{error.strerror}{where}")
+
+    def _time(self, frame: VideoFrame) -> FrameTime:
+        """The frame's own stamp; made up only where there is none, moved only where it would go backwards."""
+        ticks = self._ticks
+        if frame.pts is not None and self.source.has_timestamps:
+            pts = frame.pts
+        elif frame.dts is not None and self.source.has_timestamps:
+            pts = frame.dts
+        else:
+            pts = self.num_frames * ticks if self.last_pts is None else self.last_pts + ticks
+        if self.last_pts is not None and pts <= self.last_pts:
+            self._notice_once(
+                f"time stamps stand still or go backwards at {_clock(pts * self.source.video.time_base)}; "
+                "such frames are shown one tick after the one before"
+            )
+            pts = self.last_pts + 1
+        self.last_pts = pts
+        self.num_frames += 1
+        return FrameTime(pts=pts, duration=frame.duration or 0)
+
+    @property
+    def _ticks(self) -> int:
+        video = self.source.video
+        rate = video.average_rate or Fraction(25)
+        if not self.source.has_timestamps and len(self.source.pts) > 1:
+            return self.source.pts[1] - self.source.pts[0]
+        return max(round(1 / (rate * video.time_base)), 1)
+
+    def _planes(
+        self, frame: VideoFrame, time: FrameTime, picture: PictureFormat, reformatter: VideoReformatter
+    ) -> tuple[Plane, ...]:
+        layout = picture.layout
+        if (frame.width, frame.height) != (picture.width, picture.height):
+            self._notice_once(
+                f"the picture changes size to {frame.width}x{frame.height} at "
+                f"{_clock(time.pts * self.source.video.time_base)}; it is scaled to the first size, "
+                f"{picture.width}x{picture.height}"
+            )
+        same_size = (frame.width, frame.height) == (picture.width, picture.height)
+        if not same_size or frame.format.name.replace("yuvj", "yuv") != layout.name:
+            # The interpolation matters for a changed size only; else the same samples are just put elsewhere.
+            frame = reformatter.reformat(
+                frame, picture.width, picture.height, layout.name, interpolation="BICUBIC", threads=1
+            )
+        shapes = picture.plane_shapes
+        return tuple(plane_view(frame.planes[i], shape, layout.dtype) for i, shape in enumerate(shapes))
+
+    def _tick_off(self, pts: int | None) -> None:
+        """Note which of the expected stamps before `pts` (None: all that are left) no frame came for."""
+        expected = self.source.pts
+        while self.next_expected < len(expected):
+            stamp = expected[self.next_expected]
+            past_window = self.window.stop is not None and stamp >= self.window.stop
+            if past_window or (pts is not None and stamp > pts):
+                return
+            if stamp in self.window and stamp != pts:
+                self.missing.append(self.next_expected)
+            self.next_expected += 1
+
+    def _report_gaps(self) -> None:
+        self._tick_off(None)
+        hidden_frames = self.source.video.codec in _CODECS_WITH_HIDDEN_FRAMES
+        if not self.errors and not self.num_corrupt and (hidden_frames or not self.missing):
+            return
+        base, stamps = self.source.video.time_base, self.source.pts
+        parts = list(self.errors[:1])
+        if len(self.errors) > 1:
+            parts.append(f"{len(self.errors) - 1} more errors")
+        if self.num_corrupt:
+            parts.append(f"{self.num_corrupt} frames with visible damage")
+        if self.missing:
+            spots = [(_clock(stamps[a] * base), _clock(stamps[b] * base)) for a, b in _runs(self.missing)]
+            ranges = ", ".join(first if first == last else f"{first} to {last}" for first, last in spots)
+            parts.append(f"{len(self.missing)} frames could not be decoded, at {ranges}")
+        else:
+            parts.append("no frame was lost")
+        self.on_notice("the source is damaged: " + "; ".join(parts))
+
+    def _notice_once(self, text: str) -> None:
+        kind = text[:20]
+        if kind not in self.noticed:
+            self.noticed.add(kind)
+            self.on_notice(text)
+
+
+def plane_view(plane: VideoPlane, shape: tuple[int, int], dtype: type[np.uint8] | type[np.uint16]) -> Plane:
+    """(height, width) view of an FFmpeg plane, whose lines are padded; copies nothing."""
+    height, width = shape
+    samples: Plane = np.frombuffer(memoryview(plane), dtype)
+    stride = plane.line_size // samples.itemsize
+    return samples[: height * stride].reshape(height, stride)[:, :width]
+
+
+def _runs(positions: list[int]) -> list[tuple[int, int]]:
+    """Neighbouring positions as (first, last) pairs."""
+    runs: list[tuple[int, int]] = []
+    for position in positions:
+        if runs and position == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], position)
+        else:
+            runs.append((position, position))
+    return runs
+
+
+def _clock(seconds: Fraction) -> str:
+    total = float(seconds)
+    sign, total = ("-" if total < 0 else ""), abs(total)
+    minutes, rest = divmod(total, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{sign}{hours}:{minutes:02d}:{rest:06.3f}"

@@ -1,0 +1,146 @@
+"""Encoding: planes in, one finished segment file out, with every time stamp exactly as given.
+
+Segments are NUT files, which keep any time base to the tick, or MOV for the one codec that NUT does not know.
+What players want is made of them by `join`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, cast
+
+import av
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from vidsr.errors import DiskFullError, TargetError, UsageError, VidsrError
+from vidsr.frames import FrameTime, PictureFormat, Plane
+from vidsr.media.reader import plane_view
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeSettings:
+    """Everything an encoder needs to know before the first frame."""
+
+    codec: str
+    segment_format: Literal["nut", "mov"]
+    options: Mapping[str, str]
+    picture: PictureFormat
+    time_base: Fraction
+    frame_rate: Fraction  # for rate control only
+    sample_aspect_ratio: Fraction
+
+
+class SegmentWriter:
+    """Encodes frames into `path`; the file appears under that name when `close` has flushed it to disk.
+
+    Raises:
+        TargetError, DiskFullError: from any method, when the file cannot be written or the encoder refuses.
+    """
+
+    def __init__(self, path: Path, settings: EncodeSettings) -> None:
+        self.num_frames = 0
+        self._path = path
+        self._part = path.with_name(path.name + ".part")
+        self._settings = settings
+        with target_errors(path):
+            self._container = av.open(
+                "file:" + os.fspath(self._part), "w", format=settings.segment_format, options=self._mux_options()
+            )
+            self._stream = self._open_stream()
+
+    def _mux_options(self) -> dict[str, str]:
+        # Decoding times before zero are normal with B-frames; the muxer must not move the whole stream for them.
+        options = {"avoid_negative_ts": "disabled"}
+        if self._settings.segment_format == "mov":  # edit lists hold the start in this unit; 1/1000 would round it
+            options["movie_timescale"] = str(self._settings.time_base.denominator)
+        return options
+
+    def _open_stream(self) -> VideoStream:
+        settings = self._settings
+        stream = cast(VideoStream, self._container.add_stream(settings.codec, rate=settings.frame_rate))
+        stream.time_base = settings.time_base
+        context = stream.codec_context
+        context.width, context.height = settings.picture.width, settings.picture.height
+        context.pix_fmt = settings.picture.layout.name
+        context.time_base = settings.time_base
+        context.sample_aspect_ratio = settings.sample_aspect_ratio
+        set_color(context, settings.picture)
+        context.options = dict(settings.options)
+        try:
+            context.open()
+        except (av.error.FFmpegError, ValueError) as error:
+            wanted = ", ".join(f"{key}={value}" for key, value in settings.options.items())
+            raise UsageError(f"{settings.codec} does not accept its settings ({wanted})") from error
+        return stream
+
+    def write(self, planes: Sequence[Plane], time: FrameTime) -> None:
+        """Encode one frame.
+
+        Args:
+            planes: (height, width) uint8 or uint16 arrays in the order of the settings' layout; copied.
+            time: its stamp in ticks of the settings' time base, later than the one before.
+        """
+        picture = self._settings.picture
+        frame = VideoFrame(picture.width, picture.height, picture.layout.name)
+        for index, (plane, shape) in enumerate(zip(planes, picture.plane_shapes, strict=True)):
+            np.copyto(plane_view(frame.planes[index], shape, picture.layout.dtype), plane)
+        frame.pts, frame.duration = time.pts, time.duration
+        frame.time_base = self._settings.time_base
+        set_color(frame, picture)  # a frame's own tags come before the encoder's
+        with target_errors(self._path):
+            self._container.mux(self._stream.encode(frame))
+        self.num_frames += 1
+
+    def close(self) -> None:
+        """Flush encoder, file and disk cache, then publish the file under its name."""
+        with target_errors(self._path):
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+            publish(self._part, self._path)
+
+    def abandon(self) -> None:
+        """Close without publishing; the unfinished file goes. For after a failure: raises nothing more."""
+        with suppress(av.error.FFmpegError, OSError, ValueError):  # the failure that led here is the one to report
+            self._container.close()
+        self._part.unlink(missing_ok=True)
+
+
+def set_color(target: VideoCodecContext | VideoFrame, picture: PictureFormat) -> None:
+    """Tag an encoder or a frame with the picture's colour."""
+    color = picture.color
+    target.colorspace = color.matrix
+    target.color_range = 2 if color.full_range else 1
+    target.color_primaries = color.primaries
+    target.color_trc = color.transfer
+
+
+def publish(part: Path, path: Path) -> None:
+    """Give a finished file its name, once its bytes are on the disk."""
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+@contextmanager
+def target_errors(path: Path) -> Iterator[None]:
+    """Turn what FFmpeg and the file system raise into errors that name the target."""
+    try:
+        yield
+    except VidsrError:
+        raise
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                f"{path.parent}: the disk is full; make space there and run the same command again"
+            ) from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise TargetError(f"{path}: cannot be written ({reason})") from error

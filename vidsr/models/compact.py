@@ -1,0 +1,62 @@
+"""SRVGGNetCompact, the small network of Real-ESRGAN's video and general models."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class SRVGGNetCompact(nn.Module):
+    """A plain chain of convolutions at input size that learns what to add to the nearest-upsampled picture.
+
+    Input: float NCHW, RGB in [0, 1], any size from 1x1. Output: the same, `scale` times as large, unclamped.
+    Parameter names are BasicSR's.
+
+    Args:
+        scale: output size over input size, any whole number.
+        num_features: channels of the hidden layers.
+        num_convs: hidden convolutions, without the first and the last.
+        channels: channels of the picture.
+    """
+
+    supports_half = True
+
+    def __init__(self, *, scale: int, num_features: int = 64, num_convs: int = 16, channels: int = 3) -> None:
+        super().__init__()
+        if scale < 1:
+            raise ValueError(f"scale is {scale}; it must be at least 1")
+        self._scale = scale
+        self._num_convs = num_convs
+        layers: list[nn.Module] = []
+        for i in range(num_convs + 1):
+            in_channels = num_features if i else channels
+            layers += [nn.Conv2d(in_channels, num_features, 3, padding=1), nn.PReLU(num_features)]
+        layers.append(nn.Conv2d(num_features, channels * scale**2, 3, padding=1))
+        self.body = nn.Sequential(*layers)
+
+    @property
+    def scale(self) -> int:
+        return self._scale
+
+    @property
+    def align_px(self) -> int:
+        """Tiles may start at any input pixel."""
+        return 1
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(p.numel() for p in self.parameters())
+
+    @property
+    def reach_px(self) -> int:
+        """How many input pixels to each side an output pixel depends on."""
+        return self._num_convs + 2
+
+    @property
+    def flops_per_input_pixel(self) -> int:
+        """Floating point operations per pixel of input, two for each multiply-add."""
+        return sum(2 * m.weight.numel() for m in self.body if isinstance(m, nn.Conv2d))
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = F.pixel_shuffle(self.body(x), self._scale)
+        return residual.add_(F.interpolate(x, scale_factor=float(self._scale), mode="nearest"))

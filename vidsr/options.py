@@ -1,0 +1,176 @@
+"""The one options object that the command line, recipes and the library all speak."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from fractions import Fraction
+from typing import Any, Literal, get_args
+
+from vidsr.errors import UsageError
+
+Fit = Literal["after", "before"]
+Precision = Literal["auto", "fp32", "fp16"]
+Point = int | Fraction  # a frame number, or exact seconds
+
+MIN_SCALE, MAX_SCALE = 1, 8
+
+
+def _option(default: Any, meaning: str, *, changes_pixels: bool = True) -> Any:
+    return field(default=default, metadata={"meaning": meaning, "changes_pixels": changes_pixels})
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpscaleOptions:
+    """How to upscale a video. Immutable; every field has a neutral default; unknown keys are errors.
+
+    Raises:
+        UsageError: a value outside its range, or two options that contradict each other.
+    """
+
+    scale: Fraction | None = _option(
+        None, "output size over input size, 1 to 8, any fraction (1.5, 4/3); 2 if no size is given"
+    )
+    size: tuple[int, int] | None = _option(None, "output width and height in pixels, e.g. 1920x1080")
+    height: int | None = _option(None, "output height in pixels; the width follows")
+    model: str = _option("auto", "a name from `vidsr models`, a checkpoint's path, or auto: by the device")
+    fit: Fit = _option(
+        "after", "where a network's own scale is too large: resize its output (after) or its input (before)"
+    )
+    denoise: float = _option(
+        1.0, "0 keeps the grain, 1 removes it; between realesr-general-wdn-x4v3 and realesr-general-x4v3"
+    )
+    blend: float = _option(1.0, "share of the network in the result; 0 gives exactly lanczos")
+    device: str = _option("auto", "auto, cpu, cuda or cuda:N")
+    precision: Precision = _option("auto", "auto: fp16 on CUDA, fp32 on CPU")
+    tile: int | None = _option(None, "tile side in input pixels; 0 never tiles; unset: as memory asks")
+    batch: int | None = _option(None, "frames per network call; unset: as the device likes", changes_pixels=False)
+    codec: str = _option("libx264", "video encoder: libx264, libx265, libsvtav1, libvpx-vp9, ffv1, prores_ks")
+    crf: float | None = _option(None, "the encoder's constant quality, lower is better; unset: per encoder")
+    preset: str | None = _option(None, "the encoder's speed preset; unset: per encoder")
+    pix_fmt: str | None = _option(None, "output pixel format; unset: the source's depth and chroma")
+    start: Point | None = _option(None, "first frame: a time (12.5, 0:01:02.5) or a frame number (300f)")
+    stop: Point | None = _option(None, "end, not included: a time or a frame number (360f)")
+
+    def __post_init__(self) -> None:
+        for name in ("denoise", "blend", "crf"):  # 1 is equal to 1.0, so both must have one digest
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, float(getattr(self, name)))
+        self._check_size()
+        self._check_network()
+        for name in ("start", "stop"):
+            point = getattr(self, name)
+            if point is not None and point < 0:
+                raise UsageError(f"{name} is {point}; a time or frame number starts at 0")
+        same_unit = type(self.start) is type(self.stop)
+        if self.start is not None and self.stop is not None and same_unit and self.stop <= self.start:
+            raise UsageError(f"stop ({self.stop}) must come after start ({self.start})")
+
+    def _check_size(self) -> None:
+        given = [n for n in ("scale", "size", "height") if getattr(self, n) is not None]
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(given)} were given; they all set the output size: give one")
+        if not given:
+            object.__setattr__(self, "scale", Fraction(2))
+        if self.scale is not None and not MIN_SCALE <= self.scale <= MAX_SCALE:
+            raise UsageError(f"scale is {self.scale}; it must be between {MIN_SCALE} and {MAX_SCALE}")
+        for side in (*(self.size or ()), *([self.height] if self.height is not None else [])):
+            if not 2 <= side <= 32768:
+                raise UsageError(f"an output side of {side} pixels was asked for; it must be 2 to 32768")
+
+    def _check_network(self) -> None:
+        for name in ("denoise", "blend"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be between 0 and 1")
+        if self.fit not in get_args(Fit):
+            raise UsageError(f"fit is {self.fit!r}; it must be after or before")
+        if self.precision not in get_args(Precision):
+            raise UsageError(f"precision is {self.precision!r}; it must be auto, fp32 or fp16")
+        if self.tile is not None and self.tile != 0 and self.tile < 32:
+            raise UsageError(f"tile is {self.tile}; it must be 0 (never) or at least 32 pixels")
+        if self.batch is not None and not 1 <= self.batch <= 256:
+            raise UsageError(f"batch is {self.batch}; it must be 1 to 256 frames")
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, object], origin: str = "options") -> UpscaleOptions:
+        """Options from plain values or their text forms, as recipes and the command line have them; None is unset.
+
+        Raises:
+            UsageError: an unknown key (named, with the known ones) or a value of the wrong form.
+        """
+        known = {f.name: f for f in fields(cls)}
+        unknown = [key for key in values if key not in known]
+        if unknown:
+            raise UsageError(f"{origin}: unknown option {unknown[0]!r}; known are {', '.join(known)}")
+        given = {key: value for key, value in values.items() if value is not None}
+        parsed: dict[str, Any] = {key: _parse(known[key], value, origin) for key, value in given.items()}
+        return cls(**parsed)
+
+    def digest(self) -> str:
+        """A short name for what these options make of a picture: the same digest, the same pixels."""
+        pixels = {f.name: str(getattr(self, f.name)) for f in fields(self) if f.metadata["changes_pixels"]}
+        return hashlib.sha256(json.dumps(pixels, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def meaning(name: str) -> str:
+    """The one line that says what an option means, for help texts."""
+    return str(UpscaleOptions.__dataclass_fields__[name].metadata["meaning"])
+
+
+def parse_scale(text: str) -> Fraction:
+    """'2', '1.5' or '4/3' as an exact fraction."""
+    try:
+        return Fraction(text.strip())
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(f"scale is {text!r}; write a number such as 2, 1.5 or 4/3") from None
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """'1920x1080' as (width, height)."""
+    match = re.fullmatch(r"\s*(\d{1,6})\s*[x×]\s*(\d{1,6})\s*", text)
+    if match is None:
+        raise UsageError(f"size is {text!r}; write width x height, such as 1920x1080")
+    return int(match[1]), int(match[2])
+
+
+def parse_point(text: str) -> Point:
+    """'300f' as frame 300; '12.5', '1:02.5' or '1:00:02.5' as exact seconds."""
+    if match := re.fullmatch(r"\s*(\d+)f\s*", text):
+        return int(match[1])
+    match = re.fullmatch(r"\s*(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d+)?)\s*", text)
+    if match is None:
+        raise UsageError(f"{text!r} is no point in a video; write 12.5, 0:01:02.5 or a frame such as 300f")
+    hours, minutes, seconds = match[1] or "0", match[2] or "0", match[3]
+    return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
+
+
+def _parse(spec: Field[Any], value: object, origin: str) -> object:
+    try:
+        match spec.name:
+            case "scale":
+                return value if isinstance(value, Fraction) else parse_scale(str(value))
+            case "size":
+                if isinstance(value, (tuple, list)) and len(value) == 2:
+                    return _whole(value[0]), _whole(value[1])
+                return parse_size(str(value))
+            case "start" | "stop":
+                return value if isinstance(value, Fraction) else parse_point(str(value))
+            case "height" | "tile" | "batch":
+                return _whole(value)
+            case "denoise" | "blend" | "crf":
+                return float(str(value))
+            case _:
+                return str(value)
+    except UsageError as error:
+        raise UsageError(f"{origin}: {error}") from None
+    except ValueError:
+        raise UsageError(f"{origin}: {spec.name} is {value!r}; it is {spec.metadata['meaning']}") from None
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError(value)
+    return int(str(value).removesuffix(".0"))

@@ -1,0 +1,1 @@
+"""Threads, queues and segments; knows neither torch nor PyAV."""

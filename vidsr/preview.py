@@ -1,0 +1,64 @@
+"""Before and after on one sheet: frames of a video enlarged plainly and by the model, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidsr.events import OnEvent, ignore
+from vidsr.media.probe import probe
+from vidsr.media.still import pick_frames, stack_rows, write_png
+from vidsr.options import UpscaleOptions
+from vidsr.upscaler import Upscaler
+
+# A cell of the sheet: the middle of the picture, so that the sheet can be looked at pixel by pixel.
+_CELL_WIDTH_PX, _CELL_HEIGHT_PX = 960, 720
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """What `make_preview` wrote: one row per time, on the left enlarged by Lanczos, on the right by the model."""
+
+    path: Path
+    seconds: tuple[float, ...]
+    model: str
+    model_reason: str
+
+
+def make_preview(
+    source: Path, target: Path, options: UpscaleOptions, num_frames: int, on_event: OnEvent = ignore
+) -> Sheet:
+    """Write a PNG that compares plain enlargement with the model on frames spread over the video.
+
+    Raises:
+        SourceError, UsageError, WeightsError, TargetError.
+    """
+    probe(source)  # says what is wrong with a file that is no video
+    model = Upscaler(options, on_event)
+    plain = Upscaler(replace(options, model="lanczos", blend=1.0, denoise=1.0), on_event)
+    frames = pick_frames(source, num_frames)
+    rows = []
+    for _, picture in frames:
+        cut, size = _middle(picture, model)
+        rows.append([plain.upscale_image(cut, size), model.upscale_image(cut, size)])
+    write_png(target, stack_rows(rows))
+    return Sheet(
+        path=target,
+        seconds=tuple(time for time, _ in frames),
+        model=model.model.name,
+        model_reason=model.model.reason,
+    )
+
+
+def _middle(picture: NDArray[np.uint8], model: Upscaler) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """The part of a frame that fills a cell, and its (width, height) there."""
+    height, width = picture.shape[:2]
+    out_width, out_height = model.output_size(width, height)
+    growth_x, growth_y = Fraction(out_width, width), Fraction(out_height, height)
+    keep_x, keep_y = min(width, int(_CELL_WIDTH_PX / growth_x)), min(height, int(_CELL_HEIGHT_PX / growth_y))
+    left, top = (width - keep_x) // 2, (height - keep_y) // 2
+    return picture[top : top + keep_y, left : left + keep_x], (round(keep_x * growth_x), round(keep_y * growth_y))

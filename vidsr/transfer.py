@@ -1,0 +1,112 @@
+"""Frames across the bus: pinned host buffers that are reused, and copies that overlap the computation.
+
+A lane is the seam between a device and the host; the CPU's lane copies in memory and keeps nothing in flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from vidsr.frames import PictureFormat, PlaneBatch
+
+
+class HostBatch(PlaneBatch):
+    """A plane batch whose arrays are views of host tensors, in pinned memory where there is a GPU."""
+
+    def __init__(self, picture: PictureFormat, capacity: int, *, pinned: bool) -> None:
+        dtype = torch.uint8 if picture.layout.depth == 8 else torch.uint16
+        self.tensors = [
+            torch.empty((capacity, height, width), dtype=dtype, pin_memory=pinned)
+            for height, width in picture.plane_shapes
+        ]
+        super().__init__(planes=tuple(tensor.numpy() for tensor in self.tensors))
+
+    @property
+    def filled(self) -> list[Tensor]:
+        """The part of each tensor that holds frames."""
+        return [tensor[: len(self)] for tensor in self.tensors]
+
+
+class Lane(Protocol):
+    """Moves planes to a device and back."""
+
+    pinned: bool
+    depth: int  # batches that may be on their way at once
+
+    def upload(self, planes: Sequence[Tensor]) -> list[Tensor]:
+        """Start copying host planes to the device; what `computing` runs afterwards sees them complete."""
+        ...
+
+    def computing(self) -> AbstractContextManager[object]:
+        """Run the enclosed work after the uploads and before the downloads that were started around it."""
+        ...
+
+    def download(self, planes: Sequence[Tensor], into: Sequence[Tensor]) -> Callable[[], None]:
+        """Start copying device planes to the host; the returned function waits until they are there."""
+        ...
+
+
+class HostLane:
+    """The CPU's lane: the device is the host."""
+
+    pinned = False
+    depth = 0
+
+    def upload(self, planes: Sequence[Tensor]) -> list[Tensor]:
+        return list(planes)
+
+    def computing(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def download(self, planes: Sequence[Tensor], into: Sequence[Tensor]) -> Callable[[], None]:
+        for plane, target in zip(planes, into, strict=True):
+            target.copy_(plane)
+        return _nothing_to_wait_for
+
+
+class CudaLane:
+    """A GPU's lane: one stream each for copying in, computing and copying out, ordered by events alone."""
+
+    pinned = True
+    depth = 2
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._copy_in = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._compute = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._copy_out = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def upload(self, planes: Sequence[Tensor]) -> list[Tensor]:
+        with torch.cuda.stream(self._copy_in):
+            copies = [plane.to(self._device, non_blocking=True) for plane in planes]
+        self._compute.wait_stream(self._copy_in)
+        for copy in copies:
+            # Else the allocator could hand the memory to the next upload while this one is still read.
+            copy.record_stream(self._compute)
+        return copies
+
+    def computing(self) -> AbstractContextManager[object]:
+        return torch.cuda.stream(self._compute)
+
+    def download(self, planes: Sequence[Tensor], into: Sequence[Tensor]) -> Callable[[], None]:
+        self._copy_out.wait_stream(self._compute)
+        with torch.cuda.stream(self._copy_out):
+            for plane, target in zip(planes, into, strict=True):
+                target.copy_(plane, non_blocking=True)
+                plane.record_stream(self._copy_out)
+            arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            arrived.record(self._copy_out)
+        return arrived.synchronize
+
+
+def open_lane(device: torch.device) -> Lane:
+    return CudaLane(device) if device.type == "cuda" else HostLane()
+
+
+def _nothing_to_wait_for() -> None:
+    pass

@@ -1,0 +1,363 @@
+"""`upscale_video`: a file in, the same file larger out. Composition only; the rooms below do the work."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from vidsr import __version__
+from vidsr.engines.devices import device_name
+from vidsr.errors import SourceError, TargetError, TargetExistsError, UsageError
+from vidsr.events import Event, Finished, Notice, OnEvent, Progress, Started, ignore
+from vidsr.frames import PictureFormat
+from vidsr.geometry import output_sample_aspect_ratio, output_size
+from vidsr.media.encoders import Encoder, choose_layout, find_encoder
+from vidsr.media.formats import output_color
+from vidsr.media.join import CONTAINERS, Cut, join
+from vidsr.media.probe import probe
+from vidsr.media.reader import Window, read_frames
+from vidsr.media.writer import EncodeSettings, SegmentWriter, target_errors
+from vidsr.options import UpscaleOptions
+from vidsr.pipeline.plan import Plan, Segment, make_plan, point_to_ticks
+from vidsr.pipeline.stage import StageTimes, run_stages
+from vidsr.transfer import HostBatch, open_lane
+from vidsr.upscaler import Upscaler
+from vidsr.worker import FrameWorker
+
+_QUEUE_BATCHES = 2
+# Frames per network call: one keeps a CPU busy; a GPU wants about a 720p frame's worth of pixels at once.
+_PIXELS_PER_CUDA_BATCH = 1280 * 720
+_MAX_CUDA_BATCH = 16
+_MAX_NAME_BYTES = 250  # file systems hold 255; five are for ".part"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What `upscale_video` made."""
+
+    target: Path
+    num_frames: int
+    seconds_elapsed: float
+    stage_times: StageTimes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a run would take, by one measured frame."""
+
+    num_frames: int
+    seconds_per_frame: float
+    target_size: tuple[int, int]
+
+    @property
+    def seconds(self) -> float:
+        return self.num_frames * self.seconds_per_frame
+
+
+def default_target(source: Path, options: UpscaleOptions) -> Path:
+    """`clip.mp4` becomes `clip_2x.mp4` beside it; what is no MP4, MOV or Matroska becomes .mkv, which holds all."""
+    if options.scale is not None:
+        scale = options.scale
+        size = f"{scale.numerator}x" if scale.denominator == 1 else f"{float(scale):.3g}x"
+    elif options.size is not None:
+        size = f"{options.size[0]}x{options.size[1]}"
+    else:
+        size = f"{options.height}p"
+    suffix = source.suffix.lower()
+    suffix = suffix if suffix in (".mp4", ".m4v", ".mov", ".mkv") else ".mkv"
+    return source.with_name(f"{source.stem}_{size}{suffix}")
+
+
+class Run:
+    """One source, one target, everything decided and checked: nothing has been written yet.
+
+    Raises:
+        SourceError, UsageError, TargetError, WeightsError, DownloadError: whatever can be known to be wrong
+            before the first frame.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        target: Path | None,
+        options: UpscaleOptions,
+        on_event: OnEvent = ignore,
+        *,
+        overwrite: bool = False,
+        upscaler: Upscaler | None = None,
+    ) -> None:
+        self.options, self.on_event = options, on_event
+        self.source = probe(source)
+        self.target = target or default_target(source, options)
+        _check_target(self.target, source, overwrite)
+        self.encoder = find_encoder(options.codec)
+        _check_container(self.target, self.encoder)
+        self._encoder_options = self.encoder.options(options.crf, options.preset)
+        self.target_picture = self._target_picture()
+        self.window = self._window()
+        num_frames = sum(pts in self.window for pts in self.source.pts)
+        if num_frames == 0:
+            raise UsageError(f"{source}: no frame lies between start and stop; it has {len(self.source.pts)} frames")
+        self.plan: Plan = make_plan(self.target, num_frames, self.window.start, self.window.stop)
+        self.upscaler = upscaler or Upscaler(options, on_event)
+
+    def _target_picture(self) -> PictureFormat:
+        picture = self.source.video.picture
+        layout = choose_layout(self.encoder, picture.layout, self.options.pix_fmt)
+        even = self.encoder.even_sides and layout.family == "yuv"
+        width, height = output_size(
+            picture.width,
+            picture.height,
+            self.options,
+            even_x=even and layout.chroma_shift_x > 0,
+            even_y=even and layout.chroma_shift_y > 0,
+        )
+        color = output_color(picture, layout)
+        return PictureFormat(width=width, height=height, layout=layout, color=color)
+
+    def _window(self) -> Window:
+        video = self.source.video
+        start, stop = (
+            point_to_ticks(point, self.source.pts, self.source.start_seconds, video.time_base)
+            for point in (self.options.start, self.options.stop)
+        )
+        return Window(start, stop)
+
+    @property
+    def batch(self) -> int:
+        """Frames per network call."""
+        if self.options.batch is not None:
+            return self.options.batch
+        if self.upscaler.device.type == "cpu":
+            return 1
+        picture = self.source.video.picture
+        return max(1, min(_PIXELS_PER_CUDA_BATCH // (picture.width * picture.height), _MAX_CUDA_BATCH))
+
+    def execute(self) -> Result:
+        """Make the target.
+
+        Raises:
+            TargetError, DiskFullError, SourceError, DeviceMemoryError: and no file is left under the target's name.
+        """
+        began = time.perf_counter()
+        self._announce()
+        plan = self.plan
+        with target_errors(self.target):
+            plan.work_folder.mkdir(exist_ok=True)
+        try:
+            times = self._make_segment(plan.segments[0])
+            num_frames = join(
+                [plan.segment_path(segment) for segment in plan.segments],
+                self.source,
+                self.target_picture,
+                self._cut(),
+                self.target,
+                self._tags(),
+                lambda text: self.on_event(Notice(text=text)),
+            )
+        finally:
+            shutil.rmtree(plan.work_folder, ignore_errors=True)
+        seconds = time.perf_counter() - began
+        self.on_event(Finished(target=self.target, num_frames=num_frames, seconds_elapsed=seconds))
+        return Result(target=self.target, num_frames=num_frames, seconds_elapsed=seconds, stage_times=times)
+
+    def estimate(self) -> Estimate:
+        """Measure one frame of the source (after one to warm up) and reckon the whole run from it."""
+        worker = self._worker(batch=1)
+        batch = worker.free_inputs.get()
+        for frame in read_frames(self.source, self.window, lambda text: None):
+            for target, plane in zip(batch.planes, frame.planes, strict=True):
+                target[0] = plane
+            batch.times = [frame.time]
+            break
+        else:
+            raise SourceError(f"{self.source.path}: no frame between start and stop can be decoded")
+        seconds = []
+        for _ in range(2):
+            began = time.perf_counter()
+            for out in worker.run(iter([batch])):
+                worker.free_outputs.put(out)
+            seconds.append(time.perf_counter() - began)
+        return Estimate(
+            num_frames=self.plan.num_frames_expected,
+            seconds_per_frame=seconds[-1],
+            target_size=(self.target_picture.width, self.target_picture.height),
+        )
+
+    def _worker(self, batch: int) -> FrameWorker:
+        return FrameWorker(
+            self.upscaler,
+            self.source.video.picture,
+            self.target_picture,
+            open_lane(self.upscaler.device),
+            batch=batch,
+            queue_batches=_QUEUE_BATCHES,
+        )
+
+    def _make_segment(self, segment: Segment) -> StageTimes:
+        worker = self._worker(self.batch)
+        window = Window(segment.start, segment.stop)
+        return run_stages(
+            lambda: self._filled_batches(worker, window),
+            worker.run,
+            lambda batches: self._encode(worker, segment, batches),
+            capacity=_QUEUE_BATCHES,
+            rings=(worker.free_inputs, worker.free_outputs),
+        )
+
+    def _filled_batches(self, worker: FrameWorker, window: Window) -> Iterator[HostBatch]:
+        batch: HostBatch | None = None
+        for frame in read_frames(self.source, window, lambda text: self.on_event(Notice(text=text))):
+            if batch is None:
+                batch = worker.free_inputs.get()
+                batch.times = []
+            for target, plane in zip(batch.planes, frame.planes, strict=True):
+                target[len(batch)] = plane
+            batch.times.append(frame.time)
+            if len(batch) == batch.capacity:
+                yield batch
+                batch = None
+        if batch is not None:
+            yield batch
+
+    def _encode(self, worker: FrameWorker, segment: Segment, batches: Iterator[HostBatch]) -> None:
+        began = time.perf_counter()
+        writer = SegmentWriter(self.plan.segment_path(segment), self._encode_settings())
+        shift = self.window.start or 0
+        try:
+            for batch in batches:
+                for index, stamp in enumerate(batch.times):
+                    shifted = dataclasses.replace(stamp, pts=stamp.pts - shift)
+                    writer.write([plane[index] for plane in batch.planes], shifted)
+                worker.free_outputs.put(batch)
+                self.on_event(
+                    Progress(
+                        num_frames_done=writer.num_frames,
+                        num_frames_expected=self.plan.num_frames_expected,
+                        seconds_elapsed=time.perf_counter() - began,
+                    )
+                )
+            if writer.num_frames == 0:
+                raise SourceError(f"{self.source.path}: not one frame could be decoded; the file is damaged")
+            writer.close()
+        except BaseException:
+            writer.abandon()
+            raise
+
+    def _encode_settings(self) -> EncodeSettings:
+        video, picture = self.source.video, self.target_picture
+        return EncodeSettings(
+            codec=self.encoder.name,
+            segment_format=self.encoder.segment_format,
+            options=self._encoder_options,
+            picture=picture,
+            time_base=video.time_base,
+            frame_rate=video.average_rate or Fraction(25),
+            sample_aspect_ratio=output_sample_aspect_ratio(
+                video.sample_aspect_ratio, video.picture.width, video.picture.height, picture.width, picture.height
+            ),
+        )
+
+    def _cut(self) -> Cut:
+        base = self.source.video.time_base
+        start, stop = self.window.start, self.window.stop
+        return Cut(start=None if start is None else start * base, stop=None if stop is None else stop * base)
+
+    def _tags(self) -> dict[str, str]:
+        info = f"vidsr {__version__}, {self.upscaler.model.name}, options {self.options.digest()}"
+        if CONTAINERS[self.target.suffix.lower()] in ("matroska", "webm"):
+            return {"VIDSR": info}
+        free = next((key for key in ("comment", "description") if key not in self.source.tags), None)
+        return {free: info} if free else {}
+
+    def _announce(self) -> None:
+        video, picture = self.source.video, self.target_picture
+        self.on_event(
+            Started(
+                source=self.source.path,
+                target=self.target,
+                source_size=(video.picture.width, video.picture.height),
+                target_size=(picture.width, picture.height),
+                num_frames_expected=self.plan.num_frames_expected,
+                model=self.upscaler.model.name,
+                model_reason=self.upscaler.model.reason,
+                device=device_name(self.upscaler.device),
+                codec=f"{self.encoder.name} {picture.layout.name}",
+            )
+        )
+        if video.picture.layout.has_alpha and not picture.layout.has_alpha:
+            text = f"left out: the alpha channel, as {picture.layout.name} has none; ffv1 and prores_ks can keep it"
+            self.on_event(Notice(text=text))
+
+
+def upscale_video(
+    source: str | Path,
+    target: str | Path | None = None,
+    options: UpscaleOptions | None = None,
+    *,
+    on_event: OnEvent = ignore,
+    overwrite: bool = False,
+) -> Result:
+    """Upscale one video file; sound, subtitles, chapters and tags come along unchanged.
+
+    Args:
+        source: any file that FFmpeg reads.
+        target: where to write; the suffix says the container (.mp4, .mov, .mkv, .webm). None: beside the
+            source, see `default_target`.
+        options: how; the defaults double the size with the model that suits the device.
+        on_event: called, from several threads but never from two at once, with every event of `vidsr.events`.
+        overwrite: replace an existing target.
+
+    Returns:
+        The finished file and its measures.
+
+    Raises:
+        VidsrError: one of its kinds, see `vidsr.errors`; nothing is left under the target's name then.
+    """
+    run = Run(
+        Path(source),
+        None if target is None else Path(target),
+        options or UpscaleOptions(),
+        _one_at_a_time(on_event),
+        overwrite=overwrite,
+    )
+    return run.execute()
+
+
+def _one_at_a_time(on_event: OnEvent) -> OnEvent:
+    lock = threading.Lock()
+
+    def call(event: Event) -> None:
+        with lock:
+            on_event(event)
+
+    return call
+
+
+def _check_target(target: Path, source: Path, overwrite: bool) -> None:
+    if target.suffix.lower() not in CONTAINERS:
+        raise UsageError(f"{target}: the suffix says the container; use one of {', '.join(CONTAINERS)}")
+    if not target.parent.is_dir():
+        raise TargetError(f"{target}: there is no folder {target.parent}; make it first")
+    if len(os.fsencode(target.name)) > _MAX_NAME_BYTES:
+        raise TargetError(f"{target}: the name is longer than {_MAX_NAME_BYTES} bytes; choose a shorter one with -o")
+    if target.is_dir():
+        raise TargetError(f"{target}: is a folder, a file name was expected")
+    if target.exists() and target.samefile(source):
+        raise UsageError(f"{target}: is the source itself; choose another name")
+    if target.exists() and not overwrite:
+        raise TargetExistsError(f"{target}: is already there; choose another name with -o, or add --overwrite")
+
+
+def _check_container(target: Path, encoder: Encoder) -> None:
+    container = CONTAINERS[target.suffix.lower()]
+    if container not in encoder.containers:
+        fitting = [suffix for suffix, name in CONTAINERS.items() if name in encoder.containers]
+        raise UsageError(f"{target}: {target.suffix} does not hold {encoder.name}; use {' or '.join(fitting)}")

@@ -1,0 +1,223 @@
+"""The `Upscaler`: pictures in, larger pictures out, by a network or a classical kernel, at any size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vidsr import store
+from vidsr.engines.base import Engine, EngineInfo, IdentityEngine
+from vidsr.engines.devices import free_bytes, resolve_device
+from vidsr.engines.torch import TorchEngine
+from vidsr.errors import DeviceMemoryError, UsageError
+from vidsr.events import OnEvent, ignore
+from vidsr.geometry import network_input_size, output_size
+from vidsr.models.catalogue import ModelEntry, find_model
+from vidsr.models.compact import SRVGGNetCompact
+from vidsr.models.loading import Network, blend_networks, load_network
+from vidsr.models.rrdb import RRDBNet
+from vidsr.options import UpscaleOptions
+from vidsr.resample import Kernel, resize
+from vidsr.tiling import run_tiled
+
+# RRDB networks reach 350 pixels far, but what lies beyond 32 moves a pixel by less than rounding does.
+MAX_OVERLAP_PX = 32
+_SMALLEST_TILE_PX = 32
+# Share of the free memory that one call may take by estimate; the rest is for decoder, encoder and neighbours.
+_MEMORY_SHARE = 0.5
+_AUTO_MODEL = {"cuda": "RealESRGAN_x4plus", "cpu": "realesr-animevideov3"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenModel:
+    """The model of a run and why it is that one."""
+
+    name: str
+    reason: str
+    entry: ModelEntry | None  # None for a file of the user's own
+    path: Path | None  # None for classical models
+
+
+def choose_model(options: UpscaleOptions, device: torch.device, on_event: OnEvent = ignore) -> ChosenModel:
+    """Find the model that the options mean, fetching its weights if they are not on this machine.
+
+    Raises:
+        UnknownModelError, WeightsError, DownloadError.
+    """
+    name, reason = options.model, "asked for"
+    if name == "auto":
+        name = _AUTO_MODEL[device.type]
+        reason = {
+            "cuda": "auto: the best network, since there is a GPU",
+            "cpu": "auto: the compact network, since there is no GPU",
+        }[device.type]
+    found = find_model(name)
+    if isinstance(found, Path):
+        return ChosenModel(name=found.name, reason=reason, entry=None, path=found)
+    path = None if found.kind == "classical" else store.obtain(found, on_event)
+    return ChosenModel(name=found.name, reason=reason, entry=found, path=path)
+
+
+class Upscaler:
+    """Upscales pictures as the options say. One instance belongs to one thread.
+
+    Args:
+        options: everything but the video-only fields is used.
+        on_event: told of weights being downloaded.
+
+    Raises:
+        UsageError: options that contradict the model. DeviceError, WeightsError, DownloadError.
+    """
+
+    def __init__(self, options: UpscaleOptions | None = None, on_event: OnEvent = ignore) -> None:
+        self.options = options or UpscaleOptions()
+        self.device = resolve_device(self.options.device)
+        self.model = choose_model(self.options, self.device, on_event)
+        self._kernel: Kernel = "lanczos"
+        self._engine = self._load_engine(on_event)
+        # What fits, by (height, width) of the network's input: frames at once, and the side of a tile.
+        self._fitting: dict[tuple[int, int], tuple[int, int]] = {}
+
+    @property
+    def engine_info(self) -> EngineInfo:
+        return self._engine.info
+
+    def _load_engine(self, on_event: OnEvent) -> Engine:
+        denoises, precision = self.options.denoise < 1, self._precision()
+        if self.model.path is None:
+            if denoises:
+                raise UsageError(f"denoise needs realesr-general-x4v3; {self.model.name} is no network")
+            self._kernel = cast(Kernel, self.model.name)
+        if self.options.blend == 0:
+            self._kernel = "lanczos"
+        if self.model.path is None or self.options.blend == 0:
+            return IdentityEngine(self.device)
+        network = load_network(self.model.path)
+        if denoises:
+            network = self._denoised(network, on_event)
+        return TorchEngine(network, self.device, precision)
+
+    def _precision(self) -> Literal["fp32", "fp16"]:
+        if self.options.precision == "auto":
+            return "fp16" if self.device.type == "cuda" else "fp32"
+        if self.options.precision == "fp16" and self.device.type == "cpu":
+            raise UsageError("precision fp16 was asked for on the CPU, where it is slower than fp32; use fp32 or auto")
+        return self.options.precision
+
+    def _denoised(self, network: Network, on_event: OnEvent) -> Network:
+        sibling_name = self.model.entry.denoise_sibling if self.model.entry else None
+        if sibling_name is None:
+            raise UsageError(f"denoise needs --model realesr-general-x4v3; {self.model.name} has no weaker sibling")
+        sibling = find_model(sibling_name)
+        assert isinstance(sibling, ModelEntry)
+        weaker = load_network(store.obtain(sibling, on_event))
+        assert isinstance(network, (RRDBNet, SRVGGNetCompact)) and isinstance(weaker, (RRDBNet, SRVGGNetCompact))
+        return blend_networks(network, weaker, self.options.denoise)
+
+    def output_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of what comes out for pictures of that size."""
+        return output_size(width, height, self.options)
+
+    def upscale_tensor(self, rgb_nchw: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Upscale a batch of pictures.
+
+        Args:
+            rgb_nchw: float32 (N, 3, H, W), R'G'B' with 0 black and 1 white, on any device.
+            size: output (width, height); None takes it from the options.
+
+        Returns:
+            float32 (N, 3, height, width) on the upscaler's device, unclamped.
+
+        Raises:
+            DeviceMemoryError: a single frame in the smallest tiles does not fit.
+        """
+        if rgb_nchw.ndim != 4 or rgb_nchw.shape[1] != 3 or rgb_nchw.dtype != torch.float32:
+            raise UsageError(
+                f"got {rgb_nchw.dtype} of shape {tuple(rgb_nchw.shape)}; pictures are float32 (N, 3, H, W)"
+            )
+        x = rgb_nchw.to(self.device)
+        width, height = size or self.output_size(x.shape[3], x.shape[2])
+        with torch.inference_mode():
+            return self._upscale(x, width, height)
+
+    def upscale_image(self, image: NDArray[np.uint8], size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """Upscale one picture.
+
+        Args:
+            image: (H, W, 3) uint8, R'G'B'.
+            size: output (width, height); None takes it from the options.
+
+        Returns:
+            (height, width, 3) uint8, rounded.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise UsageError(f"got {image.dtype} of shape {image.shape}; a picture is uint8 (H, W, 3)")
+        x = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(self.device)
+        out = self.upscale_tensor(x.to(torch.float32) / 255, size)
+        codes = (out[0] * 255).round_().clamp_(0, 255).to(torch.uint8)
+        return cast(NDArray[np.uint8], codes.permute(1, 2, 0).contiguous().cpu().numpy())
+
+    def _upscale(self, x: Tensor, width: int, height: int) -> Tensor:
+        in_width, in_height = network_input_size(
+            x.shape[3], x.shape[2], width, height, self._engine.info.scale, self.options.fit == "before"
+        )
+        seen = x if (in_height, in_width) == x.shape[2:] else resize(x, in_height, in_width, "bicubic")
+        out = resize(self.run_network(seen), height, width, self._kernel)
+        blend = self.options.blend
+        if 0 < blend < 1:
+            out = torch.lerp(resize(x, height, width, "lanczos"), out, blend)
+        return out
+
+    def run_network(self, x: Tensor) -> Tensor:
+        """The network alone, at its own scale: float32 (N, 3, H, W) on the upscaler's device in and out.
+
+        Where memory runs short it goes on with fewer frames at once, then with smaller tiles: the same frames again.
+        """
+        height, width = x.shape[-2:]
+        while True:
+            max_frames, tile = self._fitting.get((height, width)) or self._estimate(x)
+            try:
+                pieces = [self._run_tiled(piece, tile) for piece in torch.split(x, max_frames)]
+                break
+            except DeviceMemoryError:
+                self._fitting[height, width] = self._less(x, max_frames, tile)
+                if x.is_cuda:
+                    torch.cuda.empty_cache()
+        self._fitting[height, width] = max_frames, tile
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+    def _less(self, x: Tensor, max_frames: int, tile: int) -> tuple[int, int]:
+        """The next smaller (frames at once, tile) to try after running out of memory."""
+        num_frames = min(x.shape[0], max_frames)
+        if num_frames > 1:
+            return num_frames // 2, tile
+        side = tile or max(x.shape[-2:])
+        smaller = side // 2
+        if smaller < _SMALLEST_TILE_PX:
+            raise DeviceMemoryError(
+                f"{self.device}: out of memory with one frame in tiles of {side} pixels; "
+                "close what else uses it, or choose a smaller model or --device cpu"
+            )
+        return 1, smaller
+
+    def _run_tiled(self, x: Tensor, tile: int) -> Tensor:
+        info = self._engine.info
+        overlap = min(info.reach_px, MAX_OVERLAP_PX)
+        return run_tiled(self._engine.run, x, scale=info.scale, tile=tile, overlap=overlap, align=info.align_px)
+
+    def _estimate(self, x: Tensor) -> tuple[int, int]:
+        """(frames at once, tile side) to begin with: whole frames, 0, if one fits, else the largest tiles that do."""
+        num_pixels_that_fit = int(_MEMORY_SHARE * free_bytes(self.device) / max(self._engine.info.bytes_per_pixel, 1))
+        num_pixels = x.shape[2] * x.shape[3]
+        if self.options.tile is not None:
+            read = (self.options.tile + 2 * MAX_OVERLAP_PX) ** 2 if self.options.tile else num_pixels
+            return max(num_pixels_that_fit // min(read, num_pixels), 1), self.options.tile
+        if num_pixels <= num_pixels_that_fit:
+            return num_pixels_that_fit // num_pixels, 0
+        return 1, max(int(num_pixels_that_fit**0.5) - 2 * MAX_OVERLAP_PX, _SMALLEST_TILE_PX)
