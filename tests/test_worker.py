@@ -90,15 +90,21 @@ class PromisingLane:
 def stream(worker, frames, *, batch, queue_batches, seconds_per_sink_batch=0.0):
     """Everything through all stages as a run does it; the frames that come out, with their times."""
     come = []
+    give_back = worker.free_inputs.put
+
+    def spoil_and_give_back(held):
+        held.times.clear()
+        for plane in held.planes:
+            plane.fill(POISON_IN)
+        give_back(held)
+
+    worker.free_inputs.put = spoil_and_give_back
 
     def source():
         held = None
         for number, planes in enumerate(frames):
             if held is None:
                 held = worker.free_inputs.get()
-                held.times = []
-                for plane in held.planes:
-                    plane.fill(POISON_IN)
             for target, plane in zip(held.planes, planes, strict=True):
                 target[len(held)] = plane
             held.times.append(FrameTime(pts=number * 10, duration=10))
@@ -113,6 +119,7 @@ def stream(worker, frames, *, batch, queue_batches, seconds_per_sink_batch=0.0):
             time.sleep(seconds_per_sink_batch)
             for index, stamp in enumerate(out.times):
                 come.append((stamp, [plane[index].copy() for plane in out.planes]))
+            out.times.clear()
             for plane in out.planes:
                 plane.fill(POISON_OUT)
             worker.free_outputs.put(out)

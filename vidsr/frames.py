@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -167,3 +168,9 @@ class PlaneBatch:
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def append(self, planes: Sequence[Plane], time: FrameTime) -> None:
+        """Copy one frame's (height, width) planes into the next free place."""
+        for target, plane in zip(self.planes, planes, strict=True):
+            target[len(self)] = plane
+        self.times.append(time)

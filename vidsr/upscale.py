@@ -158,6 +158,7 @@ class Run:
                 self.source,
                 self.target_picture,
                 self._cut(),
+                plan.work_folder / "joined.part",
                 self.target,
                 self._tags(),
                 lambda text: self.on_event(Notice(text=text)),
@@ -171,23 +172,21 @@ class Run:
     def estimate(self) -> Estimate:
         """Measure one frame of the source (after one to warm up) and reckon the whole run from it."""
         worker = self._worker(batch=1)
-        batch = worker.free_inputs.get()
-        for frame in read_frames(self.source, self.window, lambda text: None):
-            for target, plane in zip(batch.planes, frame.planes, strict=True):
-                target[0] = plane
-            batch.times = [frame.time]
-            break
-        else:
+        frame = next(read_frames(self.source, self.window, lambda text: None), None)
+        if frame is None:
             raise SourceError(f"{self.source.path}: no frame between start and stop can be decoded")
-        seconds = []
+        seconds = 0.0
         for _ in range(2):
+            batch = worker.free_inputs.get()
+            batch.times = []
+            batch.append(frame.planes, frame.time)
             began = time.perf_counter()
             for out in worker.run(iter([batch])):
                 worker.free_outputs.put(out)
-            seconds.append(time.perf_counter() - began)
+            seconds = time.perf_counter() - began
         return Estimate(
             num_frames=self.plan.num_frames_expected,
-            seconds_per_frame=seconds[-1],
+            seconds_per_frame=seconds,
             target_size=(self.target_picture.width, self.target_picture.height),
         )
 
@@ -218,9 +217,7 @@ class Run:
             if batch is None:
                 batch = worker.free_inputs.get()
                 batch.times = []
-            for target, plane in zip(batch.planes, frame.planes, strict=True):
-                target[len(batch)] = plane
-            batch.times.append(frame.time)
+            batch.append(frame.planes, frame.time)
             if len(batch) == batch.capacity:
                 yield batch
                 batch = None

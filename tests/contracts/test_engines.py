@@ -18,12 +18,12 @@ from vidsr.models.rrdb import RRDBNet
 
 def rrdb(scale):
     torch.manual_seed(scale)
-    return RRDBNet(scale=scale, num_blocks=1, num_features=8, growth_channels=4).eval().requires_grad_(False)
+    return RRDBNet(scale=scale, num_blocks=1, num_features=8, growth_channels=4).eval()
 
 
 def compact():
     torch.manual_seed(0)
-    return SRVGGNetCompact(scale=4, num_features=8, num_convs=3).eval().requires_grad_(False)
+    return SRVGGNetCompact(scale=4, num_features=8, num_convs=3).eval()
 
 
 @dataclass(frozen=True)

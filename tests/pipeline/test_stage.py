@@ -301,17 +301,24 @@ def test_an_interrupt_while_only_the_sink_still_works_stops_it():
     main = threading.main_thread()
     assert threading.current_thread() is main
 
+    is_cleared_up = threading.Event()
+
     def sink(items):
         drain(items)
         time.sleep(0.05)  # until the caller waits for this thread
         signal.pthread_kill(main.ident, signal.SIGINT)
-        ring.get()
+        try:
+            ring.get()
+        finally:
+            time.sleep(0.05)  # the caller waits for this as well
+            is_cleared_up.set()
 
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     rescue.start()
     try:
         with pytest.raises(KeyboardInterrupt):
             run_stages(lambda: range(3), unchanged, sink, capacity=2, rings=[ring])
+        assert is_cleared_up.is_set()
         assert rescue.is_alive(), "it was the rescue that ended it"
     finally:
         signal.signal(signal.SIGINT, previous)

@@ -54,13 +54,14 @@ def join(
     source: SourceInfo,
     picture: PictureFormat,
     cut: Cut,
+    part: Path,
     target: Path,
     tags: dict[str, str],
     on_notice: OnNotice,
 ) -> int:
     """Write `target` from finished segments and the source's audio, subtitles, attachments, tags and chapters.
 
-    The file appears under its name only when it is complete and on disk.
+    The file is written as `part`, on the same file system, and gets its name only when it is complete and on disk.
 
     Returns:
         The number of video frames in it.
@@ -68,7 +69,6 @@ def join(
     Raises:
         TargetError, DiskFullError: it cannot be written. SourceError: the source went away.
     """
-    part = target.with_name(target.name + ".part")
     name = CONTAINERS[target.suffix.lower()]
     try:
         with open_source(source.path) as original, target_errors(target):
@@ -182,7 +182,7 @@ class _Join:
         streams = [self.original.streams[index] for index in copies]
         if not any(stream.type != "attachment" for stream in streams):
             return
-        for packet in self.original.demux([s for s in streams if s.type != "attachment"]):
+        for packet in self._demuxed([stream for stream in streams if stream.type != "attachment"]):
             stamp = packet.dts if packet.dts is not None else packet.pts
             if packet.size == 0 or stamp is None or packet.time_base is None:
                 continue
@@ -197,6 +197,12 @@ class _Join:
             time = stamp * packet.time_base
             packet.stream = copies[packet.stream.index]
             yield time, packet
+
+    def _demuxed(self, streams: list[Stream]) -> Iterator[AnyPacket]:
+        try:
+            yield from self.original.demux(streams)
+        except av.error.FFmpegError as error:  # a file cut short: what came before is kept
+            self.on_notice(f"the source is damaged: sound and subtitles end early ({error.strerror})")
 
     def _is_inside(self, packet: AnyPacket, stamp: int) -> bool:
         base = packet.time_base

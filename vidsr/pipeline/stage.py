@@ -132,11 +132,13 @@ def run_stages(
         results.close()
 
     busy: dict[str, float] = {}
+    ended = {name: threading.Event() for name in ("source", "work", "sink")}
 
     def timed(name: str, stage: Callable[[], None]) -> None:
         began = time.perf_counter()
         guarded(stage)
         busy[name] = time.perf_counter() - began
+        ended[name].set()
 
     threads = [
         threading.Thread(target=timed, args=("source", feed), name="vidsr-decode", daemon=True),
@@ -146,8 +148,8 @@ def run_stages(
     for thread in threads:
         thread.start()
     timed("work", labour)
-    for thread in threads:
-        _join(thread, failures, channels)
+    for name, thread in zip(("source", "sink"), threads, strict=True):
+        _join(thread, ended[name], failures, channels)
     if failures:
         raise failures[0]
     return StageTimes(
@@ -158,12 +160,16 @@ def run_stages(
     )
 
 
-def _join(thread: threading.Thread, failures: list[BaseException], channels: Iterable[Channel[Any]]) -> None:
+def _join(
+    thread: threading.Thread, ended: threading.Event, failures: list[BaseException], channels: Iterable[Channel[Any]]
+) -> None:
     """Wait for a thread's end; an interrupt while waiting stops all stages and is reported like a failure."""
-    while thread.is_alive():
+    while not ended.is_set():
         try:
-            thread.join()
+            # Not `join`: in Python 3.11 and 3.12 one that is interrupted takes the thread for dead.
+            ended.wait()
         except BaseException as error:  # noqa: BLE001, a KeyboardInterrupt or what a signal handler raises
             failures.append(error)
             for channel in channels:
                 channel.stop()
+    thread.join()
