@@ -16,9 +16,9 @@ from vidsr import __version__
 from vidsr.engines.devices import device_name
 from vidsr.errors import SourceError, TargetError, TargetExistsError, UsageError
 from vidsr.events import Event, Finished, Notice, OnEvent, Progress, Started, ignore
-from vidsr.frames import PictureFormat
+from vidsr.frames import PictureFormat, PixelLayout
 from vidsr.geometry import output_sample_aspect_ratio, output_size
-from vidsr.media.encoders import Encoder, choose_layout, find_encoder
+from vidsr.media.encoders import Encoder, choose_layout, find_encoder, fit_slices
 from vidsr.media.formats import output_color
 from vidsr.media.join import CONTAINERS, Cut, join
 from vidsr.media.probe import probe
@@ -253,7 +253,7 @@ class Run:
         return EncodeSettings(
             codec=self.encoder.name,
             segment_format=self.encoder.segment_format,
-            options=self._encoder_options,
+            options=fit_slices(self.encoder.name, self._encoder_options, picture),
             picture=picture,
             time_base=video.time_base,
             frame_rate=video.average_rate or Fraction(25),
@@ -289,9 +289,10 @@ class Run:
                 codec=f"{self.encoder.name} {picture.layout.name}",
             )
         )
-        if video.picture.layout.has_alpha and not picture.layout.has_alpha:
-            text = f"left out: the alpha channel, as {picture.layout.name} has none; ffv1 and prores_ks can keep it"
-            self.on_event(Notice(text=text))
+        lost = _lost_by_format(video.picture.layout, picture.layout)
+        if lost and self.options.pix_fmt is None:
+            text = f"{self.encoder.name} writes {picture.layout.name}, which loses {' and '.join(lost)} of the source's"
+            self.on_event(Notice(text=f"{text} {video.picture.layout.name}; ffv1 keeps more"))
 
 
 def upscale_video(
@@ -326,6 +327,16 @@ def upscale_video(
         overwrite=overwrite,
     )
     return run.execute()
+
+
+def _lost_by_format(source: PixelLayout, target: PixelLayout) -> list[str]:
+    finer = source.chroma_shift_x < target.chroma_shift_x or source.chroma_shift_y < target.chroma_shift_y
+    losses = {
+        "bit depth": source.depth > target.depth,
+        "chroma resolution": source.family != "gray" and finer,
+        "the alpha channel": source.has_alpha and not target.has_alpha,
+    }
+    return [name for name, is_lost in losses.items() if is_lost]
 
 
 def _one_at_a_time(on_event: OnEvent) -> OnEvent:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vidsr import store
 from vidsr.engines.base import Engine, EngineInfo, IdentityEngine
-from vidsr.engines.devices import free_bytes, resolve_device
+from vidsr.engines.devices import free_bytes, memory_errors, resolve_device
 from vidsr.engines.torch import TorchEngine
 from vidsr.errors import DeviceMemoryError, UsageError
 from vidsr.events import OnEvent, ignore
@@ -183,14 +183,21 @@ class Upscaler:
         while True:
             max_frames, tile = self._fitting.get((height, width)) or self._estimate(x)
             try:
-                pieces = [self._run_tiled(piece, tile) for piece in torch.split(x, max_frames)]
-                break
+                out = self._run_in_pieces(x, max_frames, tile)
             except DeviceMemoryError:
-                self._fitting[height, width] = self._less(x, max_frames, tile)
-                if x.is_cuda:
-                    torch.cuda.empty_cache()
-        self._fitting[height, width] = max_frames, tile
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+                smaller = self._less(x, max_frames, tile)
+            else:
+                self._fitting[height, width] = max_frames, tile
+                return out
+            self._fitting[height, width] = smaller
+            if x.is_cuda:  # behind the handler, whose traceback would keep alive what is to be freed
+                torch.cuda.empty_cache()
+
+    def _run_in_pieces(self, x: Tensor, max_frames: int, tile: int) -> Tensor:
+        num_frames, _, height, width = x.shape
+        with memory_errors(self.device, f"{num_frames} frames of {width}x{height}"):
+            pieces = [self._run_tiled(piece, tile) for piece in torch.split(x, max_frames)]
+            return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     def _less(self, x: Tensor, max_frames: int, tile: int) -> tuple[int, int]:
         """The next smaller (frames at once, tile) to try after running out of memory."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
+from torch import Tensor
 
 from vidsr.color import alpha_to_float, float_to_alpha, planes_to_rgb, rgb_to_planes
+from vidsr.engines.devices import memory_errors
 from vidsr.frames import PictureFormat
 from vidsr.pipeline.stage import Channel
 from vidsr.resample import resize
@@ -62,18 +64,25 @@ class FrameWorker:
     def _submit(self, batch: HostBatch) -> tuple[HostBatch, HostBatch, Callable[[], None]]:
         out = self.free_outputs.get()
         out.times = list(batch.times)
-        planes = self._lane.upload(batch.filled)
-        with self._lane.computing(), torch.inference_mode():
-            width, height = self._target.width, self._target.height
-            rgb = self._upscaler.upscale_tensor(planes_to_rgb(planes, self._source), (width, height))
-            results = rgb_to_planes(rgb, self._target)
-            if self._target.layout.has_alpha:
-                if self._source.layout.has_alpha:
-                    alpha = resize(alpha_to_float(planes[-1], self._source), height, width, "lanczos")
-                else:
-                    alpha = rgb.new_ones((len(batch), 1, height, width))  # opaque
-                results.append(float_to_alpha(alpha, self._target))
-        return batch, out, self._lane.download(results, out.filled)
+        what = f"colour and size of {len(batch)} frames of {self._target.width}x{self._target.height}"
+        with memory_errors(self._upscaler.device, what):
+            planes = self._lane.upload(batch.filled)
+            with self._lane.computing(), torch.inference_mode():
+                results = self._compute(planes)
+            return batch, out, self._lane.download(results, out.filled)
+
+    def _compute(self, planes: Sequence[Tensor]) -> list[Tensor]:
+        """Source planes to target planes, both on the device."""
+        width, height = self._target.width, self._target.height
+        rgb = self._upscaler.upscale_tensor(planes_to_rgb(planes, self._source), (width, height))
+        results = rgb_to_planes(rgb, self._target)
+        if self._target.layout.has_alpha:
+            if self._source.layout.has_alpha:
+                alpha = resize(alpha_to_float(planes[-1], self._source), height, width, "lanczos")
+            else:
+                alpha = rgb.new_ones((rgb.shape[0], 1, height, width))  # opaque
+            results.append(float_to_alpha(alpha, self._target))
+        return results
 
     def _collect(self, batch: HostBatch, out: HostBatch, wait: Callable[[], None]) -> HostBatch:
         wait()

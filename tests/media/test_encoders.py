@@ -6,10 +6,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from av.video.codeccontext import VideoCodecContext
 
 from vidsr.errors import UsageError
 from vidsr.frames import ColorTags, FrameTime, PictureFormat, pixel_layout
-from vidsr.media.encoders import ENCODERS, choose_layout, find_encoder
+from vidsr.media.encoders import ENCODERS, choose_layout, find_encoder, fit_slices
 from vidsr.media.writer import EncodeSettings, SegmentWriter
 from vidsr.options import UpscaleOptions
 
@@ -120,3 +121,26 @@ def test_all_of_the_table_is_named_where_options_are_explained():
 
     assert all(name in meaning("codec") for name in ENCODERS)
     assert UpscaleOptions().codec in ENCODERS
+
+
+@pytest.mark.parametrize("size", [(853, 480), (1919, 1079), (51, 39), (127, 95), (3, 3), (1, 1), (2, 2), (5, 7)])
+@pytest.mark.parametrize("layout_name", ["yuv420p", "yuv422p10le", "yuv444p", "gray"])
+def test_a_lossless_encoder_takes_any_size(size, layout_name):
+    encoder = find_encoder("ffv1")
+    color = ColorTags(matrix=1, full_range=False, siting="left")
+    picture = PictureFormat(width=size[0], height=size[1], layout=pixel_layout(layout_name), color=color)
+    options = fit_slices("ffv1", encoder.options(None, None), picture)
+    context = VideoCodecContext.create("ffv1", "w")
+    context.width, context.height, context.pix_fmt = *size, layout_name
+    context.time_base = Fraction(1, 25)
+    context.options = dict(options)
+    context.open()
+
+
+def test_slices_stay_as_they_are_where_they_fit():
+    color = ColorTags(matrix=1, full_range=False, siting="left")
+    picture = PictureFormat(width=1280, height=720, layout=pixel_layout("yuv420p"), color=color)
+    options = find_encoder("ffv1").options(None, None)
+    assert fit_slices("ffv1", options, picture) == options
+    other = find_encoder("libx264").options(None, None)
+    assert fit_slices("libx264", other, picture) == other

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from vidsr.errors import DeviceError
+from vidsr.errors import DeviceError, DeviceMemoryError
 
 
 def resolve_device(name: str) -> torch.device:
@@ -71,3 +73,19 @@ def describe_devices() -> list[str]:
         device = torch.device("cuda", index)
         lines.append(f"cuda:{index}: {device_name(device)}, {free_bytes(device) / 2**30:.1f} GiB free")
     return lines
+
+
+@contextmanager
+def memory_errors(device: torch.device, what: str) -> Iterator[None]:
+    """Turn what torch and the C library raise when memory runs out into a DeviceMemoryError that says on what."""
+    try:
+        yield
+    except DeviceMemoryError:
+        raise
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise DeviceMemoryError(f"{device} ran out of memory on {what}; try a smaller --tile or --batch") from error
+    except RuntimeError as error:
+        # The CPU allocator has no exception type of its own.
+        if "not enough memory" in str(error) or "can't allocate memory" in str(error):
+            raise DeviceMemoryError(f"{device} ran out of memory on {what}; try a smaller --tile or --batch") from error
+        raise

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vidsr.engines.base import EngineInfo
-from vidsr.errors import DeviceMemoryError
+from vidsr.engines.devices import memory_errors
 from vidsr.models.compact import SRVGGNetCompact
 from vidsr.models.loading import Network
 
@@ -48,25 +48,11 @@ class TorchEngine:
         return self._info
 
     def run(self, rgb_nchw: Tensor) -> Tensor:
-        x = rgb_nchw.to(dtype=self._dtype, memory_format=torch.channels_last)
-        try:
-            with torch.inference_mode():
-                out: Tensor = self._network(x)
-                return out.to(dtype=torch.float32, memory_format=torch.contiguous_format)
-        except torch.OutOfMemoryError as error:
-            raise DeviceMemoryError(_out_of_memory(rgb_nchw, self._info)) from error
-        except RuntimeError as error:
-            # The CPU allocator has no exception type of its own.
-            if "not enough memory" in str(error) or "can't allocate memory" in str(error):
-                raise DeviceMemoryError(_out_of_memory(rgb_nchw, self._info)) from error
-            raise
-        except MemoryError as error:
-            raise DeviceMemoryError(_out_of_memory(rgb_nchw, self._info)) from error
-
-
-def _out_of_memory(x_nchw: Tensor, info: EngineInfo) -> str:
-    num_frames, _, height, width = x_nchw.shape
-    return f"{info.device} ran out of memory on {num_frames} frames of {width}x{height}; try a smaller --tile"
+        num_frames, _, height, width = rgb_nchw.shape
+        with memory_errors(self._info.device, f"{num_frames} frames of {width}x{height}"), torch.inference_mode():
+            x = rgb_nchw.to(dtype=self._dtype, memory_format=torch.channels_last)
+            out: Tensor = self._network(x)
+            return out.to(dtype=torch.float32, memory_format=torch.contiguous_format)
 
 
 @cache

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Literal
 
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
+from av.error import FFmpegError
+from av.video.codeccontext import VideoCodecContext
 
 from vidsr.errors import UsageError
-from vidsr.frames import PixelLayout
+from vidsr.frames import PictureFormat, PixelLayout, pixel_layout
 from vidsr.media.formats import closest_format
 
 
@@ -25,6 +29,7 @@ class Encoder:
     crf_range: tuple[float, float] = (0, 63)
     preset: str | None = None  # default speed; None: no presets
     preset_option: str = "preset"
+    keeps_alpha: bool = True  # if any of its formats has alpha
     even_sides: bool = True  # refuses odd sizes where chroma is subsampled
     containers: frozenset[str] = frozenset({"mp4", "mov", "matroska"})
     segment_format: Literal["nut", "mov"] = "nut"
@@ -83,6 +88,7 @@ _ENCODERS = (
         crf=24,
         preset="4",
         preset_option="cpu-used",
+        keeps_alpha=False,  # it travels beside the packets, where segments lose it
         even_sides=False,
         containers=frozenset({"mp4", "matroska", "webm"}),
         settings=MappingProxyType({"b": "0", "deadline": "good", "row-mt": "1"}),
@@ -121,19 +127,37 @@ def find_encoder(name: str) -> Encoder:
     return ENCODERS[name]
 
 
+def fit_slices(codec: str, options: Mapping[str, str], picture: PictureFormat) -> dict[str, str]:
+    """The options with the number of slices, if they give one, moved to the nearest that FFV1 takes for this size.
+
+    It refuses those that would cut subsampled chroma unevenly: 16 at 853x480, and all but 49 at 1919x1079.
+    """
+    wanted = int(options.get("slices", 0))
+    for count in sorted(range(1, 257), key=lambda n: abs(n - wanted)) if wanted else ():
+        trial = VideoCodecContext.create(codec, "w")
+        trial.width, trial.height, trial.pix_fmt = picture.width, picture.height, picture.layout.name
+        trial.time_base = Fraction(1, 25)
+        trial.options = {**options, "slices": str(count)}
+        with suppress(FFmpegError):
+            trial.open()
+            return trial.options
+    return dict(options)
+
+
 def choose_layout(encoder: Encoder, source: PixelLayout, pix_fmt: str | None) -> PixelLayout:
     """The output's pixel format: the one asked for, else the one that keeps most of the source's.
 
     Raises:
         UsageError: the encoder does not take the format asked for.
     """
-    offered = [offer.name for offer in Codec(encoder.name, "w").video_formats or []]
+    names = [offer.name for offer in Codec(encoder.name, "w").video_formats or []]
+    offered = [name for name in names if encoder.keeps_alpha or not ((known := pixel_layout(name)) and known.has_alpha)]
     if pix_fmt is None:
         layout = closest_format(source, offered)
         assert layout is not None, (encoder.name, offered)
         return layout
     planar = closest_format(source, [pix_fmt]) if pix_fmt in offered else None
     if planar is None:
-        known = ", ".join(name for name in offered if closest_format(source, [name]) is not None)
-        raise UsageError(f"{encoder.name} does not write {pix_fmt!r} from this source; it takes {known}")
+        fitting = ", ".join(name for name in offered if closest_format(source, [name]) is not None)
+        raise UsageError(f"{encoder.name} does not write {pix_fmt!r} from this source; it takes {fitting}")
     return planar

@@ -48,7 +48,7 @@ def delivered_layout(source: VideoFormat) -> PixelLayout:
     alpha = "a" if any(component.is_alpha for component in source.components) else ""
     if source.has_palette:
         name = "gbrap"
-    elif source.is_rgb or "xyz" in source.name:
+    elif source.is_rgb or "xyz" in source.name or (alpha and len(source.components) == 2):  # gray has no alpha layout
         name = f"gbr{alpha}p{_with_alpha_depth(depth) if alpha else suffix}"
     elif len(source.components) - bool(alpha) == 1:
         name = f"gray{suffix}"

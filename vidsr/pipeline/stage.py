@@ -61,6 +61,12 @@ class Channel(Generic[T]):
             self._closed = True
             self._changed.notify_all()
 
+    def require_end(self) -> None:
+        """For a consumer that returns: raises RuntimeError if it left items behind, on which others would wait."""
+        with self._changed:
+            if not self._stopped and (self._items or not self._closed):
+                raise RuntimeError("a stage returned before it had taken everything")
+
     def stop(self) -> None:
         """Wake and end both sides."""
         with self._changed:
@@ -108,18 +114,7 @@ def run_stages(
     """
     items: Channel[A] = Channel(capacity)
     results: Channel[B] = Channel(capacity)
-    channels: list[Channel[Any]] = [items, results, *rings]
-    failures: list[BaseException] = []
-
-    def guarded(stage: Callable[[], None]) -> None:
-        try:
-            stage()
-        except StoppedError:
-            pass
-        except BaseException as error:  # noqa: BLE001, re-raised in the caller below
-            failures.append(error)
-            for channel in channels:
-                channel.stop()
+    crew = _Crew([items, results, *rings])
 
     def feed() -> None:
         for item in source():
@@ -129,47 +124,74 @@ def run_stages(
     def labour() -> None:
         for result in work(iter(items)):
             results.put(result)
+        items.require_end()
         results.close()
 
-    busy: dict[str, float] = {}
-    ended = {name: threading.Event() for name in ("source", "work", "sink")}
+    def consume() -> None:
+        sink(iter(results))
+        results.require_end()
 
-    def timed(name: str, stage: Callable[[], None]) -> None:
-        began = time.perf_counter()
-        guarded(stage)
-        busy[name] = time.perf_counter() - began
-        ended[name].set()
-
-    threads = [
-        threading.Thread(target=timed, args=("source", feed), name="vidsr-decode", daemon=True),
-        threading.Thread(target=timed, args=("sink", lambda: sink(iter(results))), name="vidsr-encode", daemon=True),
-    ]
     began = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    timed("work", labour)
-    for name, thread in zip(("source", "sink"), threads, strict=True):
-        _join(thread, ended[name], failures, channels)
-    if failures:
-        raise failures[0]
+    crew.start("source", feed)
+    crew.start("sink", consume)
+    crew.run("work", labour)
+    crew.join()
     return StageTimes(
         seconds=time.perf_counter() - began,
-        source_busy_seconds=busy["source"] - items.seconds_waiting_to_put,
-        work_busy_seconds=busy["work"] - items.seconds_waiting_to_get - results.seconds_waiting_to_put,
-        sink_busy_seconds=busy["sink"] - results.seconds_waiting_to_get,
+        source_busy_seconds=crew.seconds["source"] - items.seconds_waiting_to_put,
+        work_busy_seconds=crew.seconds["work"] - items.seconds_waiting_to_get - results.seconds_waiting_to_put,
+        sink_busy_seconds=crew.seconds["sink"] - results.seconds_waiting_to_get,
     )
 
 
-def _join(
-    thread: threading.Thread, ended: threading.Event, failures: list[BaseException], channels: Iterable[Channel[Any]]
-) -> None:
-    """Wait for a thread's end; an interrupt while waiting stops all stages and is reported like a failure."""
-    while not ended.is_set():
+class _Crew:
+    """Stages that fail together: the first failure stops every channel, and `join` raises it."""
+
+    def __init__(self, channels: list[Channel[Any]]) -> None:
+        self.seconds: dict[str, float] = {}  # how long each stage ran, waiting included
+        self._channels = channels
+        self._threads: list[tuple[threading.Thread, threading.Event]] = []
+        self._failures: list[BaseException] = []
+
+    def start(self, name: str, stage: Callable[[], None]) -> None:
+        """Run a stage in a thread of its own."""
+        ended = threading.Event()
+
+        def run_to_the_end() -> None:
+            try:
+                self.run(name, stage)
+            finally:
+                ended.set()
+
+        thread = threading.Thread(target=run_to_the_end, name=f"vidsr-{name}", daemon=True)
+        self._threads.append((thread, ended))
+        thread.start()
+
+    def run(self, name: str, stage: Callable[[], None]) -> None:
+        """Run a stage in the calling thread; its failure is kept for `join`."""
+        began = time.perf_counter()
         try:
-            # Not `join`: in Python 3.11 and 3.12 one that is interrupted takes the thread for dead.
-            ended.wait()
-        except BaseException as error:  # noqa: BLE001, a KeyboardInterrupt or what a signal handler raises
-            failures.append(error)
-            for channel in channels:
-                channel.stop()
-    thread.join()
+            stage()
+        except StoppedError:
+            pass
+        except BaseException as error:  # noqa: BLE001, raised again by `join`
+            self._fail(error)
+        self.seconds[name] = time.perf_counter() - began
+
+    def join(self) -> None:
+        """Wait for all threads, then raise the first failure. An interrupt while waiting counts as one."""
+        for thread, ended in self._threads:
+            # Not Thread.join at once: interrupted, it takes a running thread for a finished one (Python 3.11).
+            while not ended.is_set():
+                try:
+                    ended.wait()
+                except BaseException as error:  # noqa: BLE001, a KeyboardInterrupt or what a signal handler raises
+                    self._fail(error)
+            thread.join()
+        if self._failures:
+            raise self._failures[0]
+
+    def _fail(self, error: BaseException) -> None:
+        self._failures.append(error)
+        for channel in self._channels:
+            channel.stop()
