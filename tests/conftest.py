@@ -13,6 +13,8 @@ import av
 import numpy as np
 import pytest
 
+import vidsr  # noqa: F401, before torch, whose threads it tells how to wait
+
 _DEPTHS = {"10le": 10, "12le": 12, "16le": 16, "9le": 9, "14le": 14}
 Planes = tuple[np.ndarray, ...]
 
@@ -115,6 +117,15 @@ class Look:
             except av.error.FFmpegError:
                 pass  # cut short: what came is what there is
             return list(found.values())
+
+    @staticmethod
+    def payload(path: Path, kind: str) -> list[str]:
+        """A digest of everything that the packets of each stream of a kind hold, however it is cut into packets."""
+        with av.open(str(path), metadata_errors="replace") as container:
+            hashes = {stream.index: hashlib.md5() for stream in container.streams if stream.type == kind}
+            for packet in container.demux([container.streams[index] for index in hashes]):
+                hashes[packet.stream.index].update(_payload(packet) if packet.size else b"")
+            return [value.hexdigest() for value in hashes.values()]
 
     @staticmethod
     def facts(path: Path) -> dict[str, Any]:

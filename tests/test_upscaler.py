@@ -279,12 +279,12 @@ def test_tiles_overlap_no_further_than_it_pays():
 
 def test_memory_is_estimated_before_anything_is_tried(monkeypatch):
     x = make_picture(200, 300)
-    # Half of what is free may be taken: 100 bytes for each of 160 * 160 pixels.
-    monkeypatch.setattr(vidsr.upscaler, "free_bytes", lambda device: 2 * 100 * 160 * 160)
-    engine = FakeEngine(160 * 160, bytes_per_pixel=100)
+    # Half of what is free may be taken: 100 bytes for each of 200 * 200 pixels.
+    monkeypatch.setattr(vidsr.upscaler, "free_bytes", lambda device: 2 * 100 * 200 * 200)
+    engine = FakeEngine(200 * 200, bytes_per_pixel=100)
     assert torch.equal(with_engine(engine).upscale_tensor(x), unconstrained(x))
     assert engine.tried == engine.done
-    assert len(engine.done) == 3 * 4  # tiles of 160 - 2 * 32
+    assert len(engine.done) == 3 * 5  # tiles of 200 - 2 * 64
 
 
 def test_by_estimate_too_there_are_fewer_frames_before_there_are_tiles(monkeypatch):

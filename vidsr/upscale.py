@@ -35,7 +35,7 @@ _QUEUE_BATCHES = 2
 # Frames per network call: one keeps a CPU busy; a GPU wants about a 720p frame's worth of pixels at once.
 _PIXELS_PER_CUDA_BATCH = 1280 * 720
 _MAX_CUDA_BATCH = 16
-_MAX_NAME_BYTES = 250  # file systems hold 255; five are for ".part"
+_MAX_NAME_BYTES = 255  # of most file systems; better to know before the work than after
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +157,7 @@ class Run:
                 [plan.segment_path(segment) for segment in plan.segments],
                 self.source,
                 self.target_picture,
+                self._sample_aspect_ratio,
                 self._cut(),
                 plan.work_folder / "joined.part",
                 self.target,
@@ -227,11 +228,10 @@ class Run:
     def _encode(self, worker: FrameWorker, segment: Segment, batches: Iterator[HostBatch]) -> None:
         began = time.perf_counter()
         writer = SegmentWriter(self.plan.segment_path(segment), self._encode_settings())
-        shift = self.window.start or 0
         try:
             for batch in batches:
                 for index, stamp in enumerate(batch.times):
-                    shifted = dataclasses.replace(stamp, pts=stamp.pts - shift)
+                    shifted = dataclasses.replace(stamp, pts=stamp.pts - self._shift)
                     writer.write([plane[index] for plane in batch.planes], shifted)
                 worker.free_outputs.put(batch)
                 self.on_event(
@@ -257,15 +257,29 @@ class Run:
             picture=picture,
             time_base=video.time_base,
             frame_rate=video.average_rate or Fraction(25),
-            sample_aspect_ratio=output_sample_aspect_ratio(
-                video.sample_aspect_ratio, video.picture.width, video.picture.height, picture.width, picture.height
-            ),
+            sample_aspect_ratio=self._sample_aspect_ratio,
         )
+
+    @property
+    def _sample_aspect_ratio(self) -> Fraction:
+        video, picture = self.source.video, self.target_picture
+        return output_sample_aspect_ratio(
+            video.sample_aspect_ratio, video.picture.width, video.picture.height, picture.width, picture.height
+        )
+
+    @property
+    def _shift(self) -> int:
+        """Ticks that all time stamps lose: the output of a part starts at 0, that of a whole not before it."""
+        return self.window.start if self.window.start is not None else min(self.source.pts[0], 0)
 
     def _cut(self) -> Cut:
         base = self.source.video.time_base
         start, stop = self.window.start, self.window.stop
-        return Cut(start=None if start is None else start * base, stop=None if stop is None else stop * base)
+        return Cut(
+            start=None if start is None else start * base,
+            stop=None if stop is None else stop * base,
+            shift=self._shift * base,
+        )
 
     def _tags(self) -> dict[str, str]:
         info = f"vidsr {__version__}, {self.upscaler.model.name}, options {self.options.digest()}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from array import array
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import pytest
 
 from vidsr.errors import SourceError, SourceMissingError
-from vidsr.media.probe import _is_hidden, probe
+from vidsr.media.probe import _frame_rate, _is_hidden, probe
 
 
 def test_the_facts_of_an_ordinary_file(make_clip):
@@ -86,10 +88,22 @@ def test_the_video_is_the_first_stream_that_is_no_cover(make_clip):
     assert sorted(other.kind for other in source.others) == ["audio", "video"]
 
 
-def test_a_rate_that_is_only_the_time_base_is_not_believed(make_clip):
-    # Some demuxers say that a stream ticking at 60000 has 60000 frames per second.
-    clip = make_clip("clip.nut", codec="ffv1", rate=60000, pts=[0, 2400, 4800, 7200], time_base=Fraction(1, 60000))
-    assert probe(clip.path).video.average_rate == 25
+@pytest.mark.parametrize(
+    ("average", "guessed", "pts", "expected"),
+    [
+        (60000, 25, [0, 2400, 4800, 7200], 25),  # the DV demuxer states its time base
+        (60000, 60000, [0, 2400, 4800, 7200], 25),
+        (None, 25, [0, 2400, 4800], 25),
+        (Fraction(30000, 1001), 30, [n * 2002 for n in range(9)], Fraction(30000, 1001)),
+        (30, 30, [0, 2000, 4000, 12000], 30),  # a pause is no other rate
+        (24, None, [0], 24),
+        (None, None, [0], None),
+        (24, 24, [7, 7], 24),
+    ],
+)
+def test_the_frame_rate_is_one_that_fits_the_stamps(average, guessed, pts, expected):
+    stream = SimpleNamespace(average_rate=average, guessed_rate=guessed, time_base=Fraction(1, 60000))
+    assert _frame_rate(stream, array("q", pts)) == expected
 
 
 @pytest.mark.parametrize(

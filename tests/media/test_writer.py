@@ -55,7 +55,6 @@ STAMPS = {
     "even": list(range(12)),
     "variable": [0, 1, 2, 5, 9, 10, 11, 30, 31, 40, 41, 43],
     "late": [n + 10**7 for n in range(12)],
-    "negative": list(range(-5, 7)),
     "one": [3],
 }
 BASES = [Fraction(1, 25), Fraction(1001, 30000), Fraction(1, 90000), Fraction(1, 1000), Fraction(1, 12800)]
@@ -114,7 +113,8 @@ def test_the_picture_is_tagged(tmp_path, look, codec):
     write(tmp_path / "x.segment", how, range(3))
     seen = look.video(tmp_path / "x.segment")
     assert seen.tags == (9, 1, 9, 16)
-    assert seen.sample_aspect_ratio == Fraction(4, 3)
+    if codec != "libsvtav1":  # has no place for it; the final container does
+        assert seen.sample_aspect_ratio == Fraction(4, 3)
     full = settings(codec, size=(96, 80), full_range=True)
     write(tmp_path / "y.segment", full, range(3))
     assert look.video(tmp_path / "y.segment").tags[:2] == (1, 2)
@@ -143,8 +143,26 @@ def test_a_folder_that_is_not_there(tmp_path):
         write(tmp_path / "gone" / "x.segment", settings(), range(2))
 
 
-def test_a_stamp_that_goes_back_is_an_error_and_not_a_moved_frame(tmp_path):
-    writer = SegmentWriter(tmp_path / "x.segment", settings())
+@pytest.mark.parametrize("codec", ["ffv1", "prores_ks"])
+def test_a_negative_stamp_is_an_error_and_not_a_hidden_frame(tmp_path, codec):
+    pix_fmt = "yuv422p10le" if codec == "prores_ks" else "yuv420p"
+    with pytest.raises(TargetError, match="time stamp -2"):
+        write(tmp_path / "x.segment", settings(codec, pix_fmt), [-2, 0, 1])
+
+
+@pytest.mark.parametrize("codec", ["ffv1", "libx264", "libx265"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_very_short_segments_are_written_every_time(tmp_path, codec, count):
+    # libx265 makes up decoding times for one or two frames from memory that it has not set.
+    for attempt in range(8):
+        stamps = [(attempt + n) * 3003 for n in range(count)]
+        write(tmp_path / "x.segment", settings(codec, time_base=Fraction(1, 90000)), stamps)
+        assert stamps_in(tmp_path / "x.segment") == [Fraction(pts, 90000) for pts in stamps]
+
+
+@pytest.mark.parametrize("codec", ["ffv1", "libx264"])
+def test_a_stamp_that_goes_back_is_an_error_and_not_a_moved_frame(tmp_path, codec):
+    writer = SegmentWriter(tmp_path / "x.segment", settings(codec))
     planes = [np.zeros(shape, np.uint8) for shape in settings().picture.plane_shapes]
     writer.write(planes, FrameTime(pts=5, duration=1))
     with pytest.raises(TargetError, match=r"x\.segment: cannot be written"):
@@ -166,9 +184,9 @@ def test_a_full_disk_has_its_own_error(tmp_path, code, kind):
 
 
 def test_other_failures_name_the_target_and_the_reason(tmp_path):
-    with pytest.raises(TargetError, match=r"x\.mp4: cannot be written \(Read-only file system\)") as caught:
-        with target_errors(tmp_path / "x.mp4"):
-            raise OSError(errno.EROFS, "Read-only file system")
+    read_only = r"x\.mp4: cannot be written \(Read-only file system\)"
+    with pytest.raises(TargetError, match=read_only) as caught, target_errors(tmp_path / "x.mp4"):
+        raise OSError(errno.EROFS, "Read-only file system")
     assert not isinstance(caught.value, DiskFullError)
     with pytest.raises(TargetError, match=r"cannot be written \(odd\)"), target_errors(tmp_path / "x.mp4"):
         raise ValueError("odd")
@@ -181,10 +199,13 @@ def test_errors_that_are_not_the_targets_pass(tmp_path, error):
     assert caught.value is error
 
 
-def test_publishing_replaces_and_leaves_one_file(tmp_path):
+def test_publishing_replaces_once_the_bytes_are_on_the_disk(tmp_path, monkeypatch):
     (tmp_path / "x.part").write_bytes(b"new")
     (tmp_path / "x").write_bytes(b"old")
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda handle: synced.append((tmp_path / "x").read_bytes()))
     publish(tmp_path / "x.part", tmp_path / "x")
+    assert synced == [b"old"]
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("x", b"new")]
 
 
@@ -196,42 +217,43 @@ sys.path.insert(0, sys.argv[1])
 import test_writer as t
 from vidsr.errors import TargetError
 folder = Path(sys.argv[2])
-how = t.settings(sys.argv[3])
-path = folder / "x.segment"
-generator = t.np.random.default_rng(1)
-noise = [[generator.integers(0, 256, s, dtype=t.np.uint8) for s in how.picture.plane_shapes] for _ in range(12)]
-t.write(path, how, range(12), noise)
-whole = path.stat().st_size
-path.unlink()
-for limit in [0, 1, 100, 1000, whole // 2, whole - 1000, whole - 100, whole - 1, whole]:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-    writer = None
-    try:
-        writer = t.SegmentWriter(path, how)
-        for number, planes in enumerate(noise):
-            writer.write(planes, t.FrameTime(pts=number, duration=1))
-        writer.close()
-        outcome = "written"
-    except TargetError as error:
-        outcome = "refused"
-        assert "x.segment" in str(error), error
-        if writer is not None:
-            writer.abandon()
-    left = sorted(p.name for p in folder.iterdir() if p.name != "x.segment.part" or writer is not None)
-    wanted = ("written", ["x.segment"]) if limit == whole else ("refused", [])
-    assert (outcome, left) == wanted, (limit, whole, outcome, left)
-    for entry in folder.iterdir():
-        entry.unlink()
+for codec in ("ffv1", "libx264"):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    how = t.settings(codec)
+    path = folder / "x.segment"
+    generator = t.np.random.default_rng(1)
+    noise = [[generator.integers(0, 256, s, dtype=t.np.uint8) for s in how.picture.plane_shapes] for _ in range(12)]
+    t.write(path, how, range(12), noise)
+    whole = path.stat().st_size
+    path.unlink()
+    for limit in [0, 100, whole // 2, whole - 1000, whole - 1, whole]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        writer = None
+        try:
+            writer = t.SegmentWriter(path, how)
+            for number, planes in enumerate(noise):
+                writer.write(planes, t.FrameTime(pts=number, duration=1))
+            writer.close()
+            outcome = "written"
+        except TargetError as error:
+            outcome = "refused"
+            assert "x.segment" in str(error), error
+            if writer is not None:
+                writer.abandon()
+        left = sorted(p.name for p in folder.iterdir() if p.name != "x.segment.part" or writer is not None)
+        wanted = ("written", ["x.segment"]) if limit == whole else ("refused", [])
+        assert (outcome, left) == wanted, (limit, whole, outcome, left)
+        for entry in folder.iterdir():
+            entry.unlink()
 print("all seen")
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a matter of POSIX")
-@pytest.mark.parametrize("codec", ["ffv1", "libx264"])
-def test_a_file_that_cannot_grow_is_never_published(tmp_path, codec):
+def test_a_file_that_cannot_grow_is_never_published(tmp_path):
     from pathlib import Path
 
     here = Path(__file__).resolve().parent
-    command = [sys.executable, "-c", LIMITED, str(here), str(tmp_path), codec]
+    command = [sys.executable, "-c", LIMITED, str(here), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=here.parents[1], check=False)
     assert done.stdout.endswith("all seen\n"), done.stderr[-2000:]

@@ -17,8 +17,8 @@ from vidsr.models.loading import Network
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 # Peak memory in feature maps of 64 channels at the network's largest resolution, measured on the CPU: 1.1 kB per
-# input pixel for animevideov3, which computes at the input's size, 11 kB for x4plus, which ends at the output's.
-_COMPACT_MAPS, _RRDB_MAPS = 5, 3
+# input pixel for animevideov3, which computes at the input's size, 15 kB for x4plus, which ends at the output's.
+_COMPACT_MAPS, _RRDB_MAPS = 5, 4
 
 
 class TorchEngine:

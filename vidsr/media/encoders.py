@@ -97,7 +97,7 @@ _ENCODERS = (
         name="ffv1",
         summary="lossless, for archives",
         even_sides=False,
-        containers=frozenset({"matroska", "mov"}),
+        containers=frozenset({"matroska"}),
         # Slices are given because FFmpeg's own choice depends on the number of processors.
         settings=MappingProxyType({"level": "3", "g": "1", "slices": "16", "slicecrc": "1"}),
     ),
@@ -135,12 +135,14 @@ def fit_slices(codec: str, options: Mapping[str, str], picture: PictureFormat) -
     wanted = int(options.get("slices", 0))
     for count in sorted(range(1, 257), key=lambda n: abs(n - wanted)) if wanted else ():
         trial = VideoCodecContext.create(codec, "w")
+        assert isinstance(trial, VideoCodecContext)
         trial.width, trial.height, trial.pix_fmt = picture.width, picture.height, picture.layout.name
         trial.time_base = Fraction(1, 25)
-        trial.options = {**options, "slices": str(count)}
+        fitting = {**options, "slices": str(count)}
+        trial.options = dict(fitting)  # opening empties it
         with suppress(FFmpegError):
             trial.open()
-            return trial.options
+            return fitting
     return dict(options)
 
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import heapq
+import io
 import math
 import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
+from av.video.stream import VideoStream
 
 from vidsr.errors import TargetError
 from vidsr.frames import PictureFormat
@@ -36,23 +40,26 @@ CONTAINERS = {
 }
 
 
+_COVER_SUFFIXES = {"mjpeg": "jpg"}
+_COVER_MIME_TYPES = {"mjpeg": "jpeg"}
+# By number of channels, for files that do not say which speakers they are for.
+_USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cut:
     """The part of the source that the segments cover, in seconds of its time stamps; None is open."""
 
     start: Fraction | None = None
     stop: Fraction | None = None
-
-    @property
-    def shift(self) -> Fraction:
-        """What time stamps lose so that a part begins at zero; a whole keeps its own."""
-        return self.start or Fraction(0)
+    shift: Fraction = Fraction(0)  # what time stamps lose: a part begins at zero, a whole only not before it
 
 
 def join(
     segments: Sequence[Path],
     source: SourceInfo,
     picture: PictureFormat,
+    sample_aspect_ratio: Fraction,
     cut: Cut,
     part: Path,
     target: Path,
@@ -73,7 +80,8 @@ def join(
     try:
         with open_source(source.path) as original, target_errors(target):
             with av.open("file:" + os.fspath(part), "w", format=name, options=_mux_options(name, source)) as out:
-                num_frames = _Join(segments, source, picture, cut, original, out, on_notice).run(tags)
+                joining = _Join(segments, source, picture, sample_aspect_ratio, cut, original, out, on_notice)
+                num_frames = joining.run(tags)
             publish(part, target)
     except BaseException:
         part.unlink(missing_ok=True)
@@ -98,12 +106,14 @@ class _Join:
         segments: Sequence[Path],
         source: SourceInfo,
         picture: PictureFormat,
+        sample_aspect_ratio: Fraction,
         cut: Cut,
         original: InputContainer,
         out: OutputContainer,
         on_notice: OnNotice,
     ) -> None:
         self.segments, self.source, self.picture, self.cut = segments, source, picture, cut
+        self.sample_aspect_ratio = sample_aspect_ratio
         self.original, self.out, self.on_notice = original, out, on_notice
 
     def run(self, tags: dict[str, str]) -> int:
@@ -113,6 +123,7 @@ class _Join:
         if video.codec_context.name == "hevc" and self.out.format.name in ("mp4", "mov"):
             video.codec_context.codec_tag = "hvc1"  # the only tag that Apple's players take
         set_color(video.codec_context, self.picture)  # FFV1 and ProRes do not carry it in their packets
+        self._set_sample_aspect_ratio(video)
         if self.out.format.name in ("mp4", "mov"):  # a timecode track needs it and fails the file without
             video.codec_context.framerate = self.source.video.average_rate or Fraction(25)
         original_video = self.original.streams[self.source.video.stream_index]
@@ -130,6 +141,14 @@ class _Join:
             self.out.mux_one(packet)
         return len(stamps)
 
+    def _set_sample_aspect_ratio(self, video: VideoStream) -> None:
+        video.codec_context.sample_aspect_ratio = self.sample_aspect_ratio
+        # Matroska keeps it in a field that PyAV cannot set; H.264 and HEVC have one of their own.
+        container, codec = self.out.format.name, video.codec_context.codec.canonical_name
+        if self.sample_aspect_ratio != 1 and container in ("matroska", "webm") and codec not in ("h264", "hevc"):
+            ratio = f"{self.sample_aspect_ratio.numerator}:{self.sample_aspect_ratio.denominator}"
+            self.on_notice(f"{container} with {codec} does not keep the pixels' shape ({ratio}): set it in the player")
+
     def _add_copies(self) -> dict[int, Stream]:
         copies: dict[int, Stream] = {}
         for stream in self.original.streams:
@@ -138,13 +157,47 @@ class _Join:
             reason = self._why_not(stream)
             if reason is None:
                 try:
-                    copies[stream.index] = self.out.add_stream_from_template(stream, opaque=True)
+                    if is_cover(stream) and self.out.format.name == "matroska":
+                        self._attach_cover(stream)
+                        continue
+                    self._try_alone(stream)
+                    copies[stream.index] = self._add_copy(self.out, stream)
                     _copy_tags(stream, copies[stream.index])
                 except (ValueError, av.error.FFmpegError) as error:
-                    reason = str(error)
+                    reason = getattr(error, "strerror", None) or str(error)
+                    reason = f"{self.out.format.name} cannot hold it ({reason})"
             if reason is not None:
                 self.on_notice(f"left out: {_describe(stream)}: {reason}")
         return copies
+
+    def _add_copy(self, out: OutputContainer, stream: Stream) -> Stream:
+        copy: Stream = out.add_stream_from_template(stream, opaque=True)
+        if isinstance(copy, AudioStream) and copy.codec_context.layout.name.endswith(" channels"):
+            usual = _USUAL_LAYOUTS.get(copy.codec_context.layout.nb_channels)
+            if usual is not None:  # PCM in MP4 fails without a name for its channels
+                copy.codec_context.layout = usual
+        return copy
+
+    def _attach_cover(self, stream: Stream) -> None:
+        """Matroska keeps covers as attachments; as a stream it would become a second video track."""
+        with open_source(self.source.path) as again:
+            packets = again.demux(again.streams[stream.index])
+            data = next((bytes(packet) for packet in packets if packet.size), b"")
+        codec = stream.codec_context.name
+        name = stream.metadata.get("filename", f"cover.{_COVER_SUFFIXES.get(codec, codec)}")
+        self.out.add_attachment(name, f"image/{_COVER_MIME_TYPES.get(codec, codec)}", data)
+
+    def _try_alone(self, stream: Stream) -> None:
+        """Raise what the container would fail with at its header: one stream must not cost the whole file."""
+        if stream.type not in ("audio", "subtitle"):
+            return
+        trial = av.open(io.BytesIO(), "w", format=self.out.format.name)
+        try:
+            self._add_copy(trial, stream)
+            trial.start_encoding()
+        finally:
+            with suppress(ValueError, av.error.FFmpegError):  # a file without packets may have no valid end
+                trial.close()
 
     def _why_not(self, stream: Stream) -> str | None:
         container = self.out.format.name
@@ -152,6 +205,8 @@ class _Join:
             return f"{container} gets no data streams yet"
         if stream.type == "video" and not is_cover(stream):
             return "only the first video stream is upscaled"
+        if is_cover(stream) and container in ("mov", "matroska"):
+            return "mov cannot hold cover pictures" if container == "mov" else None  # there, any image goes
         if stream.codec_context is not None:
             codec = stream.codec_context.codec
             if not {codec.name, codec.canonical_name} & self.out.supported_codecs:
@@ -183,13 +238,15 @@ class _Join:
         if not any(stream.type != "attachment" for stream in streams):
             return
         for packet in self._demuxed([stream for stream in streams if stream.type != "attachment"]):
+            cover = is_cover(packet.stream)
+            if cover and packet.size:
+                packet.pts = packet.dts = 0  # has none of its own in many files
             stamp = packet.dts if packet.dts is not None else packet.pts
             if packet.size == 0 or stamp is None or packet.time_base is None:
                 continue
-            cover = is_cover(packet.stream)
             if not cover and not self._is_inside(packet, stamp):
                 continue
-            if self.cut.start is not None and not cover:
+            if self.cut.shift and not cover:
                 shift = round(self.cut.shift / packet.time_base)
                 packet.pts = None if packet.pts is None else packet.pts - shift
                 packet.dts = None if packet.dts is None else packet.dts - shift

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Literal, cast
 
 import av
 import numpy as np
+from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -24,6 +26,8 @@ from av.video.stream import VideoStream
 from vidsr.errors import DiskFullError, TargetError, UsageError, VidsrError
 from vidsr.frames import FrameTime, PictureFormat, Plane
 from vidsr.media.reader import plane_view
+
+_MAX_REORDERING = 16  # frames by which an encoder's decoding order may run ahead of the shown one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,8 @@ class SegmentWriter:
         self._path = path
         self._part = path.with_name(path.name + ".part")
         self._settings = settings
+        self._last_pts = -1
+        self._decoding_times: deque[int] = deque()
         with target_errors(path):
             self._container = av.open(
                 "file:" + os.fspath(self._part), "w", format=settings.segment_format, options=self._mux_options()
@@ -87,7 +93,7 @@ class SegmentWriter:
 
         Args:
             planes: (height, width) uint8 or uint16 arrays in the order of the settings' layout; copied.
-            time: its stamp in ticks of the settings' time base, later than the one before.
+            time: its stamp in ticks of the settings' time base, 0 or later, and later than the one before.
         """
         picture = self._settings.picture
         frame = VideoFrame(picture.width, picture.height, picture.layout.name)
@@ -97,13 +103,27 @@ class SegmentWriter:
         frame.time_base = self._settings.time_base
         set_color(frame, picture)  # a frame's own tags come before the encoder's
         with target_errors(self._path):
-            self._container.mux(self._stream.encode(frame))
+            if time.pts <= self._last_pts:  # a negative one NUT cannot hold, and MOV would hide the frame
+                raise ValueError(f"time stamp {time.pts} comes after {self._last_pts}")
+            if self._settings.segment_format == "nut":
+                if self.num_frames == 0:
+                    self._decoding_times.extend(range(time.pts - _MAX_REORDERING, time.pts))
+                self._decoding_times.append(time.pts)
+            self._last_pts = time.pts
+            self._mux(self._stream.encode(frame))
         self.num_frames += 1
+
+    def _mux(self, packets: list[Packet[VideoStream]]) -> None:
+        # NUT only checks decoding times and `join` makes them anew, but x265's are random for one or two frames.
+        for packet in packets:
+            if self._decoding_times:
+                packet.dts = self._decoding_times.popleft()
+        self._container.mux(packets)
 
     def close(self) -> None:
         """Flush encoder, file and disk cache, then publish the file under its name."""
         with target_errors(self._path):
-            self._container.mux(self._stream.encode(None))
+            self._mux(self._stream.encode(None))
             self._container.close()
             publish(self._part, self._path)
 
