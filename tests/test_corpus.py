@@ -231,5 +231,5 @@ def test_first_frames_of_ordinary_files_through_a_network(look, tmp_path, entry)
 def test_ordinary_files_whole_through_a_network(look, tmp_path, entry):
     target = tmp_path / "out.mp4"
     torch.set_num_threads(os.cpu_count() or 1)
-    upscale(entry, target, model="realesr-animevideov3", scale=Fraction(2))
+    upscale(entry, target, model="realesr-animevideov3", scale=Fraction(2), device="auto")
     check_sound(entry, look, target, check_pictures(entry, look, target, None, 2))
