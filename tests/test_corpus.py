@@ -233,3 +233,14 @@ def test_ordinary_files_whole_through_a_network(look, tmp_path, entry):
     torch.set_num_threads(os.cpu_count() or 1)
     upscale(entry, target, model="realesr-animevideov3", scale=Fraction(2), device="auto")
     check_sound(entry, look, target, check_pictures(entry, look, target, None, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [Fraction(3, 2), Fraction(2), Fraction(3), Fraction(4)], ids=str)
+@pytest.mark.parametrize("model", ["realesr-animevideov3", "RealESRGAN_x4plus_anime_6B", "RealESRGAN_x4plus"])
+def test_every_packaged_network_at_several_scales(look, tmp_path, model, scale):
+    entry = next(e for e in ORDINARY if "240p" in e["file"])
+    target = tmp_path / "out.mp4"
+    torch.set_num_threads(os.cpu_count() or 1)
+    upscale(entry, target, model=model, scale=scale, stop=2, device="auto")
+    check_pictures(entry, look, target, 2, scale)

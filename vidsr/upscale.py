@@ -18,9 +18,10 @@ from vidsr.errors import SourceError, TargetError, TargetExistsError, UsageError
 from vidsr.events import Event, Finished, Notice, OnEvent, Progress, Started, ignore
 from vidsr.frames import PictureFormat, PixelLayout
 from vidsr.geometry import output_sample_aspect_ratio, output_size
+from vidsr.media.copies import plan_copies
 from vidsr.media.encoders import Encoder, choose_layout, find_encoder, fit_slices
 from vidsr.media.formats import output_color
-from vidsr.media.join import CONTAINERS, Cut, join
+from vidsr.media.join import CONTAINERS, Cut, aspect_loss, join
 from vidsr.media.probe import probe
 from vidsr.media.reader import Window, read_frames
 from vidsr.media.writer import EncodeSettings, SegmentWriter, target_errors
@@ -106,6 +107,8 @@ class Run:
         if num_frames == 0:
             raise UsageError(f"{source}: no frame lies between start and stop; it has {len(self.source.pts)} frames")
         self.plan: Plan = make_plan(self.target, num_frames, self.window.start, self.window.stop)
+        is_part = options.start is not None or options.stop is not None
+        self.copies = plan_copies(self.source, CONTAINERS[self.target.suffix.lower()], is_part=is_part)
         self.upscaler = upscaler or Upscaler(options, on_event)
 
     def _target_picture(self) -> PictureFormat:
@@ -158,6 +161,7 @@ class Run:
                 self.source,
                 self.target_picture,
                 self._sample_aspect_ratio,
+                self.copies,
                 self._cut(),
                 plan.work_folder / "joined.part",
                 self.target,
@@ -303,10 +307,21 @@ class Run:
                 codec=f"{self.encoder.name} {picture.layout.name}",
             )
         )
-        lost = _lost_by_format(video.picture.layout, picture.layout)
+        for text in self.losses():
+            self.on_event(Notice(text=text))
+
+    def losses(self) -> list[str]:
+        """One line for everything of the source that the target will not have."""
+        layout, target_layout = self.source.video.picture.layout, self.target_picture.layout
+        lines = list(self.copies.losses)
+        lost = _lost_by_format(layout, target_layout)
         if lost and self.options.pix_fmt is None:
-            text = f"{self.encoder.name} writes {picture.layout.name}, which loses {' and '.join(lost)} of the source's"
-            self.on_event(Notice(text=f"{text} {video.picture.layout.name}; ffv1 keeps more"))
+            lines.append(
+                f"{self.encoder.name} writes {target_layout.name}, which loses {' and '.join(lost)} of the source's "
+                f"{layout.name}; ffv1 keeps more"
+            )
+        aspect = aspect_loss(self.target, self.encoder.name, self._sample_aspect_ratio)
+        return lines if aspect is None else [*lines, aspect]
 
 
 def upscale_video(

@@ -128,12 +128,15 @@ def _print_estimate(run: Run, as_json: bool) -> None:
             "num_frames": estimate.num_frames,
             "seconds_per_frame": round(estimate.seconds_per_frame, 4),
             "seconds": round(estimate.seconds, 1),
+            "losses": run.losses(),
         }
         print(json.dumps(fields), flush=True)
         return
     width, height = estimate.target_size
     print(f"{run.source.path} -> {run.target} ({width}x{height}, {run.encoder.name})")
     print(f"model {run.upscaler.model.name} ({run.upscaler.model.reason})")
+    for text in run.losses():
+        print(f"note: {text}")
     print(
         f"{estimate.num_frames} frames at {1 / estimate.seconds_per_frame:.2f} fps by one measured frame: "
         f"about {_duration(estimate.seconds)}; nothing was written"

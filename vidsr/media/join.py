@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import heapq
-import io
 import math
 import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
-from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
-from av.video.stream import VideoStream
 
 from vidsr.errors import TargetError
 from vidsr.frames import PictureFormat
+from vidsr.media.copies import CopyPlan, copy_tags
 from vidsr.media.probe import SourceInfo, is_cover, open_source
 from vidsr.media.writer import publish, set_color, target_errors
 
@@ -40,12 +37,6 @@ CONTAINERS = {
 }
 
 
-_COVER_SUFFIXES = {"mjpeg": "jpg"}
-_COVER_MIME_TYPES = {"mjpeg": "jpeg"}
-# By number of channels, for files that do not say which speakers they are for.
-_USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Cut:
     """The part of the source that the segments cover, in seconds of its time stamps; None is open."""
@@ -60,6 +51,7 @@ def join(
     source: SourceInfo,
     picture: PictureFormat,
     sample_aspect_ratio: Fraction,
+    copies: CopyPlan,
     cut: Cut,
     part: Path,
     target: Path,
@@ -80,7 +72,7 @@ def join(
     try:
         with open_source(source.path) as original, target_errors(target):
             with av.open("file:" + os.fspath(part), "w", format=name, options=_mux_options(name, source)) as out:
-                joining = _Join(segments, source, picture, sample_aspect_ratio, cut, original, out, on_notice)
+                joining = _Join(segments, source, picture, sample_aspect_ratio, copies, cut, original, out, on_notice)
                 num_frames = joining.run(tags)
             publish(part, target)
     except BaseException:
@@ -100,6 +92,18 @@ def _mux_options(container: str, source: SourceInfo) -> dict[str, str]:
     }
 
 
+def aspect_loss(target: Path, codec: str, sample_aspect_ratio: Fraction) -> str | None:
+    """What is lost of the pixels' shape: Matroska keeps it in a field that PyAV cannot set.
+
+    H.264 and HEVC have a field of their own for it.
+    """
+    container = CONTAINERS[target.suffix.lower()]
+    if sample_aspect_ratio == 1 or container not in ("matroska", "webm") or codec in ("libx264", "libx265"):
+        return None
+    ratio = f"{sample_aspect_ratio.numerator}:{sample_aspect_ratio.denominator}"
+    return f"{target.suffix} with {codec} does not keep the pixels' shape ({ratio}): set it in the player"
+
+
 class _Join:
     def __init__(
         self,
@@ -107,13 +111,14 @@ class _Join:
         source: SourceInfo,
         picture: PictureFormat,
         sample_aspect_ratio: Fraction,
+        copies: CopyPlan,
         cut: Cut,
         original: InputContainer,
         out: OutputContainer,
         on_notice: OnNotice,
     ) -> None:
         self.segments, self.source, self.picture, self.cut = segments, source, picture, cut
-        self.sample_aspect_ratio = sample_aspect_ratio
+        self.sample_aspect_ratio, self.copies = sample_aspect_ratio, copies
         self.original, self.out, self.on_notice = original, out, on_notice
 
     def run(self, tags: dict[str, str]) -> int:
@@ -123,104 +128,24 @@ class _Join:
         if video.codec_context.name == "hevc" and self.out.format.name in ("mp4", "mov"):
             video.codec_context.codec_tag = "hvc1"  # the only tag that Apple's players take
         set_color(video.codec_context, self.picture)  # FFV1 and ProRes do not carry it in their packets
-        self._set_sample_aspect_ratio(video)
+        video.codec_context.sample_aspect_ratio = self.sample_aspect_ratio
         if self.out.format.name in ("mp4", "mov"):  # a timecode track needs it and fails the file without
             video.codec_context.framerate = self.source.video.average_rate or Fraction(25)
         original_video = self.original.streams[self.source.video.stream_index]
-        _copy_tags(original_video, video)
+        copy_tags(original_video, video)
         if self.source.display_matrix is not None:
             numbers = memoryview(self.source.display_matrix).cast("i")
             video.set_display_matrix(list(numbers))
-        copies = self._add_copies()
+        copies = self.copies.add_to(self.out, self.original)
         self.out.metadata.update({**self.source.tags, **tags})
-        self._copy_chapters()
+        if self.copies.chapters:
+            self.out.set_chapters(self.original.chapters())
         packets = heapq.merge(
             self._video_packets(video, stamps, delay), self._copied_packets(copies), key=lambda item: item[0]
         )
         for _, packet in packets:
             self.out.mux_one(packet)
         return len(stamps)
-
-    def _set_sample_aspect_ratio(self, video: VideoStream) -> None:
-        video.codec_context.sample_aspect_ratio = self.sample_aspect_ratio
-        # Matroska keeps it in a field that PyAV cannot set; H.264 and HEVC have one of their own.
-        container, codec = self.out.format.name, video.codec_context.codec.canonical_name
-        if self.sample_aspect_ratio != 1 and container in ("matroska", "webm") and codec not in ("h264", "hevc"):
-            ratio = f"{self.sample_aspect_ratio.numerator}:{self.sample_aspect_ratio.denominator}"
-            self.on_notice(f"{container} with {codec} does not keep the pixels' shape ({ratio}): set it in the player")
-
-    def _add_copies(self) -> dict[int, Stream]:
-        copies: dict[int, Stream] = {}
-        for stream in self.original.streams:
-            if stream.index == self.source.video.stream_index:
-                continue
-            reason = self._why_not(stream)
-            if reason is None:
-                try:
-                    if is_cover(stream) and self.out.format.name == "matroska":
-                        self._attach_cover(stream)
-                        continue
-                    self._try_alone(stream)
-                    copies[stream.index] = self._add_copy(self.out, stream)
-                    _copy_tags(stream, copies[stream.index])
-                except (ValueError, av.error.FFmpegError) as error:
-                    reason = getattr(error, "strerror", None) or str(error)
-                    reason = f"{self.out.format.name} cannot hold it ({reason})"
-            if reason is not None:
-                self.on_notice(f"left out: {_describe(stream)}: {reason}")
-        return copies
-
-    def _add_copy(self, out: OutputContainer, stream: Stream) -> Stream:
-        copy: Stream = out.add_stream_from_template(stream, opaque=True)
-        if isinstance(copy, AudioStream) and copy.codec_context.layout.name.endswith(" channels"):
-            usual = _USUAL_LAYOUTS.get(copy.codec_context.layout.nb_channels)
-            if usual is not None:  # PCM in MP4 fails without a name for its channels
-                copy.codec_context.layout = usual
-        return copy
-
-    def _attach_cover(self, stream: Stream) -> None:
-        """Matroska keeps covers as attachments; as a stream it would become a second video track."""
-        with open_source(self.source.path) as again:
-            packets = again.demux(again.streams[stream.index])
-            data = next((bytes(packet) for packet in packets if packet.size), b"")
-        codec = stream.codec_context.name
-        name = stream.metadata.get("filename", f"cover.{_COVER_SUFFIXES.get(codec, codec)}")
-        self.out.add_attachment(name, f"image/{_COVER_MIME_TYPES.get(codec, codec)}", data)
-
-    def _try_alone(self, stream: Stream) -> None:
-        """Raise what the container would fail with at its header: one stream must not cost the whole file."""
-        if stream.type not in ("audio", "subtitle"):
-            return
-        trial = av.open(io.BytesIO(), "w", format=self.out.format.name)
-        try:
-            self._add_copy(trial, stream)
-            trial.start_encoding()
-        finally:
-            with suppress(ValueError, av.error.FFmpegError):  # a file without packets may have no valid end
-                trial.close()
-
-    def _why_not(self, stream: Stream) -> str | None:
-        container = self.out.format.name
-        if stream.type == "data":
-            return f"{container} gets no data streams yet"
-        if stream.type == "video" and not is_cover(stream):
-            return "only the first video stream is upscaled"
-        if is_cover(stream) and container in ("mov", "matroska"):
-            return "mov cannot hold cover pictures" if container == "mov" else None  # there, any image goes
-        if stream.codec_context is not None:
-            codec = stream.codec_context.codec
-            if not {codec.name, codec.canonical_name} & self.out.supported_codecs:
-                return f"{container} cannot hold {codec.canonical_name}"
-        if stream.type == "attachment" and container != "matroska":
-            return f"{container} cannot hold attachments"
-        return None
-
-    def _copy_chapters(self) -> None:
-        chapters = self.original.chapters()
-        if chapters and (self.cut.start is not None or self.cut.stop is not None):
-            self.on_notice("left out: chapters, as only a part of the source is written")
-        elif chapters:
-            self.out.set_chapters(chapters)
 
     def _video_packets(self, stream: Stream, stamps: array[int], delay: int) -> Iterator[tuple[Fraction, AnyPacket]]:
         """Packets in decoding order with decoding times made anew, so that they rise across segment borders."""
@@ -302,14 +227,3 @@ def _presentation_order(segments: Sequence[Path], time_base: Fraction) -> tuple[
 def _pts(packet: AnyPacket) -> int:
     assert packet.pts is not None
     return packet.pts
-
-
-def _copy_tags(source: Stream, target: Stream) -> None:
-    target.metadata.update(source.metadata)
-    target.disposition = source.disposition
-
-
-def _describe(stream: Stream) -> str:
-    codec = stream.codec_context.name if stream.codec_context is not None else "unknown"
-    language = f", {stream.language}" if stream.language else ""
-    return f"stream {stream.index} ({stream.type}, {codec}{language})"

@@ -1,0 +1,141 @@
+"""The streams that are copied, not upscaled: which of them a container can hold, known before any work is done."""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from dataclasses import dataclass
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.stream import Stream
+
+from vidsr.media.probe import SourceInfo, find_video_stream, is_cover, open_source
+
+_COVER_SUFFIXES = {"mjpeg": "jpg"}
+_COVER_MIME_TYPES = {"mjpeg": "jpeg"}
+# By number of channels, for files that do not say which speakers they are for.
+_USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyPlan:
+    """What travels along from a source into a container, and what does not."""
+
+    streams: tuple[int, ...]  # indices of streams that become streams
+    covers: tuple[int, ...]  # indices of cover pictures that become attachments
+    chapters: bool
+    losses: tuple[str, ...]  # one line for each thing that is left out
+
+    def add_to(self, out: OutputContainer, original: InputContainer) -> dict[int, Stream]:
+        """Add the copies to an output whose header is not written yet.
+
+        Returns:
+            The new stream for each index of the source whose packets are to be copied.
+        """
+        for index in self.covers:
+            _attach_cover(out, original, index)
+        copies: dict[int, Stream] = {}
+        for index in self.streams:
+            copies[index] = _add_copy(out, original.streams[index])
+            copy_tags(original.streams[index], copies[index])
+        return copies
+
+
+def plan_copies(source: SourceInfo, container: str, *, is_part: bool = False) -> CopyPlan:
+    """Find out what of the source's other streams a container takes.
+
+    Args:
+        source: where they come from.
+        container: FFmpeg's name of the format, e.g. "matroska".
+        is_part: only a part of the source is written, to which its chapters do not apply.
+
+    Raises:
+        SourceError: the source cannot be opened any more.
+    """
+    streams, covers, losses = [], [], []
+    with open_source(source.path) as original:
+        find_video_stream(original, source.path)
+        for stream in original.streams:
+            if stream.index == source.video.stream_index:
+                continue
+            reason = _why_not(stream, container)
+            if reason is not None:
+                losses.append(f"left out: {_describe(stream)}: {reason}")
+            elif is_cover(stream) and container == "matroska":
+                covers.append(stream.index)
+            else:
+                streams.append(stream.index)
+    if source.num_chapters and is_part:
+        losses.append("left out: chapters, as only a part of the source is written")
+    return CopyPlan(
+        streams=tuple(streams),
+        covers=tuple(covers),
+        chapters=bool(source.num_chapters) and not is_part,
+        losses=tuple(losses),
+    )
+
+
+def copy_tags(source: Stream, target: Stream) -> None:
+    """Give a stream the language, title, further tags and disposition of another."""
+    target.metadata.update(source.metadata)
+    target.disposition = source.disposition
+
+
+def _why_not(stream: Stream, container: str) -> str | None:
+    if stream.type == "data":
+        return f"{container} gets no data streams yet"
+    if stream.type == "video" and not is_cover(stream):
+        return "only the first video stream is upscaled"
+    if is_cover(stream) and container in ("mov", "matroska"):
+        return "mov cannot hold cover pictures" if container == "mov" else None  # there, any image goes
+    if stream.type == "attachment":
+        return None if container == "matroska" else f"{container} cannot hold attachments"
+    return _trial(stream, container)
+
+
+def _trial(stream: Stream, container: str) -> str | None:
+    """What the container would fail with at its header: one stream must not cost the whole file."""
+    trial = av.open(io.BytesIO(), "w", format=container)
+    try:
+        if stream.codec_context is not None:
+            codec = stream.codec_context.codec
+            if not {codec.name, codec.canonical_name} & trial.supported_codecs:
+                return f"{container} cannot hold {codec.canonical_name}"
+        if stream.type in ("audio", "subtitle"):
+            _add_copy(trial, stream)
+            trial.start_encoding()
+    except (ValueError, av.error.FFmpegError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return f"{container} cannot hold it ({reason})"
+    finally:
+        with suppress(ValueError, av.error.FFmpegError):  # a file without packets may have no valid end
+            trial.close()
+    return None
+
+
+def _add_copy(out: OutputContainer, stream: Stream) -> Stream:
+    copy: Stream = out.add_stream_from_template(stream, opaque=True)
+    if isinstance(copy, AudioStream) and copy.codec_context.layout.name.endswith(" channels"):
+        usual = _USUAL_LAYOUTS.get(copy.codec_context.layout.nb_channels)
+        if usual is not None:  # PCM in MP4 fails without a name for its channels
+            copy.codec_context.layout = usual
+    return copy
+
+
+def _attach_cover(out: OutputContainer, original: InputContainer, index: int) -> None:
+    """Matroska keeps covers as attachments; as a stream it would become a second video track."""
+    stream = original.streams[index]
+    with av.open(original.name) as again:
+        packets = again.demux(again.streams[index])
+        data = next((bytes(packet) for packet in packets if packet.size), b"")
+    codec = stream.codec_context.name
+    name = stream.metadata.get("filename", f"cover.{_COVER_SUFFIXES.get(codec, codec)}")
+    out.add_attachment(name, f"image/{_COVER_MIME_TYPES.get(codec, codec)}", data)
+
+
+def _describe(stream: Stream) -> str:
+    codec = stream.codec_context.name if stream.codec_context is not None else "unknown"
+    language = f", {stream.language}" if stream.language else ""
+    return f"stream {stream.index} ({stream.type}, {codec}{language})"
