@@ -19,7 +19,7 @@ LADDER = [
     {"transfer"},
     {"upscaler"},
     {"pipeline"},
-    {"worker"},
+    {"worker", "target"},
     {"upscale", "preview"},
     {"cli"},
     {"__main__"},

@@ -16,7 +16,8 @@ import torch
 from vidsr.errors import SourceError, SourceMissingError, TargetError, TargetExistsError, UsageError
 from vidsr.events import Finished, Notice, Progress, Started
 from vidsr.options import UpscaleOptions
-from vidsr.upscale import default_target, upscale_video
+from vidsr.target import default_target
+from vidsr.upscale import upscale_video
 
 
 @pytest.fixture(autouse=True)

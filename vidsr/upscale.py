@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 import threading
 import time
@@ -14,12 +13,12 @@ from pathlib import Path
 
 from vidsr import __version__
 from vidsr.engines.devices import device_name
-from vidsr.errors import SourceError, TargetError, TargetExistsError, UsageError
+from vidsr.errors import SourceError, UsageError
 from vidsr.events import Event, Finished, Notice, OnEvent, Progress, Started, ignore
 from vidsr.frames import PictureFormat, PixelLayout
 from vidsr.geometry import output_sample_aspect_ratio, output_size
 from vidsr.media.copies import plan_copies
-from vidsr.media.encoders import Encoder, choose_layout, find_encoder, fit_slices
+from vidsr.media.encoders import choose_layout, find_encoder, fit_slices
 from vidsr.media.formats import output_color
 from vidsr.media.join import CONTAINERS, Cut, aspect_loss, join
 from vidsr.media.probe import probe
@@ -28,6 +27,7 @@ from vidsr.media.writer import EncodeSettings, SegmentWriter, target_errors
 from vidsr.options import UpscaleOptions
 from vidsr.pipeline.plan import Plan, Segment, make_plan, point_to_ticks
 from vidsr.pipeline.stage import StageTimes, run_stages
+from vidsr.target import check_container, check_target, default_target
 from vidsr.transfer import HostBatch, open_lane
 from vidsr.upscaler import Upscaler
 from vidsr.worker import FrameWorker
@@ -36,7 +36,6 @@ _QUEUE_BATCHES = 2
 # Frames per network call: one keeps a CPU busy; a GPU wants about a 720p frame's worth of pixels at once.
 _PIXELS_PER_CUDA_BATCH = 1280 * 720
 _MAX_CUDA_BATCH = 16
-_MAX_NAME_BYTES = 255  # of most file systems; better to know before the work than after
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,20 +61,6 @@ class Estimate:
         return self.num_frames * self.seconds_per_frame
 
 
-def default_target(source: Path, options: UpscaleOptions) -> Path:
-    """`clip.mp4` becomes `clip_2x.mp4` beside it; what is no MP4, MOV or Matroska becomes .mkv, which holds all."""
-    if options.scale is not None:
-        scale = options.scale
-        size = f"{scale.numerator}x" if scale.denominator == 1 else f"{float(scale):.3g}x"
-    elif options.size is not None:
-        size = f"{options.size[0]}x{options.size[1]}"
-    else:
-        size = f"{options.height}p"
-    suffix = source.suffix.lower()
-    suffix = suffix if suffix in (".mp4", ".m4v", ".mov", ".mkv") else ".mkv"
-    return source.with_name(f"{source.stem}_{size}{suffix}")
-
-
 class Run:
     """One source, one target, everything decided and checked: nothing has been written yet.
 
@@ -97,9 +82,9 @@ class Run:
         self.options, self.on_event = options, on_event
         self.source = probe(source)
         self.target = target or default_target(source, options)
-        _check_target(self.target, source, overwrite)
+        check_target(self.target, source, overwrite=overwrite)
         self.encoder = find_encoder(options.codec)
-        _check_container(self.target, self.encoder)
+        check_container(self.target, self.encoder)
         self._encoder_options = self.encoder.options(options.crf, options.preset)
         self.target_picture = self._target_picture()
         self.window = self._window()
@@ -337,7 +322,7 @@ def upscale_video(
     Args:
         source: any file that FFmpeg reads.
         target: where to write; the suffix says the container (.mp4, .mov, .mkv, .webm). None: beside the
-            source, see `default_target`.
+            source, see `vidsr.target.default_target`.
         options: how; the defaults double the size with the model that suits the device.
         on_event: called, from several threads but never from two at once, with every event of `vidsr.events`.
         overwrite: replace an existing target.
@@ -376,25 +361,3 @@ def _one_at_a_time(on_event: OnEvent) -> OnEvent:
             on_event(event)
 
     return call
-
-
-def _check_target(target: Path, source: Path, overwrite: bool) -> None:
-    if target.suffix.lower() not in CONTAINERS:
-        raise UsageError(f"{target}: the suffix says the container; use one of {', '.join(CONTAINERS)}")
-    if not target.parent.is_dir():
-        raise TargetError(f"{target}: there is no folder {target.parent}; make it first")
-    if len(os.fsencode(target.name)) > _MAX_NAME_BYTES:
-        raise TargetError(f"{target}: the name is longer than {_MAX_NAME_BYTES} bytes; choose a shorter one with -o")
-    if target.is_dir():
-        raise TargetError(f"{target}: is a folder, a file name was expected")
-    if target.exists() and target.samefile(source):
-        raise UsageError(f"{target}: is the source itself; choose another name")
-    if target.exists() and not overwrite:
-        raise TargetExistsError(f"{target}: is already there; choose another name with -o, or add --overwrite")
-
-
-def _check_container(target: Path, encoder: Encoder) -> None:
-    container = CONTAINERS[target.suffix.lower()]
-    if container not in encoder.containers:
-        fitting = [suffix for suffix, name in CONTAINERS.items() if name in encoder.containers]
-        raise UsageError(f"{target}: {target.suffix} does not hold {encoder.name}; use {' or '.join(fitting)}")

@@ -14,7 +14,8 @@ from vidsr.cli.exits import exits, report
 from vidsr.cli.progress import Drawer, make_drawer
 from vidsr.errors import SourceMissingError, TargetError, UsageError, VidsrError
 from vidsr.options import UpscaleOptions
-from vidsr.upscale import Run, default_target
+from vidsr.target import default_target
+from vidsr.upscale import Run
 from vidsr.upscaler import Upscaler
 
 # What a folder is searched for. A file that is named is read whatever its suffix.
