@@ -244,3 +244,18 @@ def test_every_packaged_network_at_several_scales(look, tmp_path, model, scale):
     torch.set_num_threads(os.cpu_count() or 1)
     upscale(entry, target, model=model, scale=scale, stop=2, device="auto")
     check_pictures(entry, look, target, 2, scale)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("03_hdr10_hevc_mastering.mkv", "mastering display"),
+        ("03_hlg_dovi84_iphone_rot-90.mov", "Dolby Vision"),
+        ("15_cea608_h264_bbb.ts", "closed captions"),
+        ("05_dv_pal_16x9_bff.dv", "interlaced"),
+    ],
+)
+def test_what_is_lost_beside_the_pixels_is_said(tmp_path, name, words):
+    entry = next(e for e in VIDEOS if e["file"] == name)
+    _, found = upscale(entry, tmp_path / "out.mkv", model="nearest", scale=Fraction(1), stop=1)
+    assert [text for text in found if words in text]

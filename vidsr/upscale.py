@@ -298,7 +298,9 @@ class Run:
     def losses(self) -> list[str]:
         """One line for everything of the source that the target will not have."""
         layout, target_layout = self.source.video.picture.layout, self.target_picture.layout
-        lines = list(self.copies.losses)
+        lines = [*self.copies.losses, *(f"left out: {text}" for text in self.source.unkept)]
+        if self.source.is_interlaced:
+            lines.append("the source is interlaced and is upscaled as if it were not; deinterlace it first")
         lost = _lost_by_format(layout, target_layout)
         if lost and self.options.pix_fmt is None:
             lines.append(

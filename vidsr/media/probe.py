@@ -22,6 +22,17 @@ from vidsr.frames import PictureFormat, VideoInfo
 from vidsr.media.formats import delivered_layout, resolve_color
 
 _AV_TIME_BASE = 1_000_000
+# What the first frame may say beside its pixels that no target gets yet; PyAV can read it but not write it.
+_UNKEPT_SIDE_DATA = {
+    "MASTERING_DISPLAY_METADATA": "mastering display (HDR10)",
+    "CONTENT_LIGHT_LEVEL": "content light level (HDR10)",
+    "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
+    "DOVI_METADATA": "Dolby Vision metadata",
+    "A53_CC": "closed captions",
+    "STEREO3D": "stereo 3D layout",
+    "SPHERICAL": "spherical projection",
+    "ICC_PROFILE": "ICC profile",
+}
 # A file may claim any size; nothing beyond this is decoded (8K is 33 megapixels).
 MAX_MEGAPIXELS = 150
 
@@ -56,6 +67,8 @@ class SourceInfo:
     others: tuple[OtherStream, ...]
     tags: dict[str, str]
     num_chapters: int
+    is_interlaced: bool  # as its first frame is flagged
+    unkept: tuple[str, ...]  # what the first frame carries beside its pixels and no target gets
 
 
 @contextmanager
@@ -135,6 +148,8 @@ def probe(path: Path) -> SourceInfo:
             others=tuple(_others(container, stream)),
             tags=dict(container.metadata),
             num_chapters=len(container.chapters()),
+            is_interlaced=bool(frame.interlaced_frame),
+            unkept=tuple(text for name, text in _UNKEPT_SIDE_DATA.items() if frame.side_data.get(name) is not None),
         )
 
 
