@@ -262,3 +262,12 @@ def test_equal_options_have_equal_digests():
     assert loose.digest() == exact.digest()
     assert len(exact.digest()) == 16
     int(exact.digest(), 16)
+
+
+def test_plain_numbers_are_taken_as_they_are_written():
+    assert UpscaleOptions(scale=1.1) == UpscaleOptions(scale=Fraction(11, 10))
+    assert UpscaleOptions(scale=2).digest() == UpscaleOptions(scale=Fraction(2)).digest()
+    timed = UpscaleOptions(start=0.1, stop=12)
+    assert timed.start == Fraction(1, 10) and type(timed.stop) is int
+    with pytest.raises(UsageError, match="scale"):
+        UpscaleOptions(scale=float("nan"))

@@ -59,6 +59,10 @@ class UpscaleOptions:
         for name in ("denoise", "blend", "crf"):  # 1 is equal to 1.0, so both must have one digest
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, float(getattr(self, name)))
+        # A float is meant as it is written: 1.1 is 11/10. An int is a scale, or else a frame number.
+        for name, kinds in (("scale", (int, float)), ("start", float), ("stop", float)):
+            if isinstance(getattr(self, name), kinds):
+                object.__setattr__(self, name, parse_scale(str(getattr(self, name))))
         self._check_size()
         self._check_network()
         for name in ("start", "stop"):
