@@ -124,3 +124,27 @@ def test_the_last_pixel_of_an_odd_picture_is_seen_by_every_tile_within_reach(len
 
     x = (make_picture(2, length) * 255).round()
     assert torch.equal(run_tiled(network, x, scale=1, tile=10, overlap=33, align=2), network(x))
+
+
+@pytest.mark.parametrize(("height", "width", "tile"), [(60, 90, 24), (61, 37, 16), (40, 200, 30), (33, 34, 32)])
+@pytest.mark.parametrize("align", [1, 2])
+def test_cross_faded_tiles_add_up_to_the_whole(height, width, tile, align):
+    x = torch.rand(2, 3, height, width)
+
+    def enlarge(piece):  # reaches no further than its own pixel, so every tile has the whole's values
+        return piece.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+    out = run_tiled(enlarge, x, scale=2, tile=tile, overlap=8, align=align, fade=4)
+    torch.testing.assert_close(out, enlarge(x))  # the two weights at a border sum to one but for rounding
+
+
+def test_a_fade_leaves_no_step_where_tiles_disagree():
+    values = iter(range(100))
+
+    def disagreeing(piece):  # every tile another constant: the hardest border there can be
+        return torch.full_like(piece, float(next(values)))
+
+    out = run_tiled(disagreeing, torch.zeros(1, 1, 8, 96), scale=1, tile=32, overlap=16, fade=8)
+    steps = out[0, 0, 4].diff()
+    assert steps.max() <= 1 / 16 + 1e-6 and steps.min() >= 0  # one level over 16 pixels, instead of all at once
+    assert out[0, 0, 4, 0] == 0 and out[0, 0, 4, -1] == 2

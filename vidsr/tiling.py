@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -41,7 +42,14 @@ def spans(length: int, tile: int, overlap: int, align: int = 1) -> list[Span]:
 
 
 def run_tiled(
-    network: Callable[[Tensor], Tensor], x_nchw: Tensor, *, scale: int, tile: int, overlap: int, align: int = 1
+    network: Callable[[Tensor], Tensor],
+    x_nchw: Tensor,
+    *,
+    scale: int,
+    tile: int,
+    overlap: int,
+    align: int = 1,
+    fade: int = 0,
 ) -> Tensor:
     """Apply `network` tile by tile and put its outputs together.
 
@@ -53,6 +61,8 @@ def run_tiled(
         overlap: context in input pixels read around each tile. From the network's reach on, the result
             equals the untiled one.
         align: the network folds blocks of this many pixels; tiles start on a block.
+        fade: input pixels to each side of a border over which neighbours are cross-faded, so that where the
+            overlap is less than the reach no edge shows; at most `overlap`. 0 puts them side by side.
 
     Returns:
         (N, C', H * scale, W * scale), same device and dtype as the network's output.
@@ -61,18 +71,53 @@ def run_tiled(
     columns = spans(x_nchw.shape[-1], tile, overlap, align)
     if len(rows) == len(columns) == 1:
         return network(x_nchw)
+    fade_y, fade_x = _fade_that_fits(rows, fade), _fade_that_fits(columns, fade)
     out: Tensor | None = None
     for row in rows:
         for column in columns:
             piece = network(x_nchw[..., row.start : row.stop, column.start : column.stop])
             if out is None:
                 height, width = x_nchw.shape[-2] * scale, x_nchw.shape[-1] * scale
-                out = piece.new_empty((*piece.shape[:-2], height, width))
-            out[..., _scaled(row, scale), _scaled(column, scale)] = piece[
-                ..., _inside(row, scale), _inside(column, scale)
-            ]
+                out = piece.new_zeros((*piece.shape[:-2], height, width))
+            wide_row, wide_column = _widened(row, fade_y), _widened(column, fade_x)
+            kept = piece[..., _inside(wide_row, scale), _inside(wide_column, scale)]
+            if fade_y:
+                kept = kept * _weights(wide_row, row, fade_y, scale, piece)[:, None]
+            if fade_x:
+                kept = kept * _weights(wide_column, column, fade_x, scale, piece)
+            out[..., _scaled(wide_row, scale), _scaled(wide_column, scale)].add_(kept)
     assert out is not None
     return out
+
+
+def _fade_that_fits(tiles: list[Span], fade: int) -> int:
+    """No wider than half a tile, so that never more than two tiles meet."""
+    if len(tiles) == 1:
+        return 0
+    return min(fade, *((span.keep_stop - span.keep_start) // 2 for span in tiles))
+
+
+def _widened(span: Span, fade: int) -> Span:
+    """The span with what it contributes beyond its borders, except at the picture's own edges."""
+    first, last = span.keep_start == span.start, span.keep_stop == span.stop
+    return Span(
+        span.start,
+        span.stop,
+        span.keep_start - (0 if first else fade),
+        span.keep_stop + (0 if last else fade),
+    )
+
+
+def _weights(wide: Span, span: Span, fade: int, scale: int, like: Tensor) -> Tensor:
+    """(output pixels of `wide`,): rising from 0 to 1 around the span's first border, falling around its last."""
+    position = torch.arange(wide.keep_start * scale, wide.keep_stop * scale, device=like.device, dtype=like.dtype) + 0.5
+    ramp = 2 * fade * scale
+    weights = torch.ones_like(position)
+    if wide.keep_start < span.keep_start:
+        weights = weights.minimum((position - (span.keep_start - fade) * scale) / ramp)
+    if wide.keep_stop > span.keep_stop:
+        weights = weights.minimum(((span.keep_stop + fade) * scale - position) / ramp)
+    return weights
 
 
 def _scaled(span: Span, scale: int) -> slice:
