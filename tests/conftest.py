@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 import vidsr  # noqa: F401, before torch, whose threads it tells how to wait
+
+import torch  # isort: skip
 
 _DEPTHS = {"10le": 10, "12le": 12, "16le": 16, "9le": 9, "14le": 14}
 Planes = tuple[np.ndarray, ...]
@@ -349,3 +351,12 @@ def shared_media() -> Path:
 def find_shared_media() -> Path | None:
     folder = Path(__file__).resolve().parents[2] / "shared" / "media"
     return folder if (folder / "INDEX.json").is_file() else None
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small frames gain nothing from threads, and threads that spin cost other tests their time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

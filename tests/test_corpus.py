@@ -26,16 +26,10 @@ DAMAGED = [entry for entry in VIDEOS if entry["video0"]["decode_error"]]
 NO_STAMPS = ("18_resolution_change.h264",)  # raw H.264: evenly spaced times are made up
 FEW = 12  # frames that the quick run takes of each
 
-pytestmark = pytest.mark.skipif(not FILES, reason="no folder shared/media beside the checkout")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small frames gain nothing from threads, and threads that spin cost other tests their time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [
+    pytest.mark.skipif(not FILES, reason="no folder shared/media beside the checkout"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 
 def names(entries):

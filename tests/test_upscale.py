@@ -11,7 +11,6 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-import torch
 
 from vidsr.errors import SourceError, SourceMissingError, TargetError, TargetExistsError, UsageError
 from vidsr.events import Finished, Notice, Progress, Started
@@ -19,14 +18,7 @@ from vidsr.options import UpscaleOptions
 from vidsr.target import default_target
 from vidsr.upscale import upscale_video
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small frames gain nothing from threads, and threads that spin cost other tests their time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def options(**given):

@@ -78,14 +78,15 @@ def describe_devices() -> list[str]:
 @contextmanager
 def memory_errors(device: torch.device, what: str) -> Iterator[None]:
     """Turn what torch and the C library raise when memory runs out into a DeviceMemoryError that says on what."""
+    message = f"{device} ran out of memory on {what}; try a smaller --tile or --batch"
     try:
         yield
     except DeviceMemoryError:
         raise
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise DeviceMemoryError(f"{device} ran out of memory on {what}; try a smaller --tile or --batch") from error
+        raise DeviceMemoryError(message) from error
     except RuntimeError as error:
         # The CPU allocator has no exception type of its own.
         if "not enough memory" in str(error) or "can't allocate memory" in str(error):
-            raise DeviceMemoryError(f"{device} ran out of memory on {what}; try a smaller --tile or --batch") from error
+            raise DeviceMemoryError(message) from error
         raise

@@ -11,7 +11,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
-from vidsr.media.probe import SourceInfo, find_video_stream, is_cover, open_source
+from vidsr.media.probe import SourceInfo, is_cover, open_source
 
 _COVER_SUFFIXES = {"mjpeg": "jpg"}
 _COVER_MIME_TYPES = {"mjpeg": "jpeg"}
@@ -56,7 +56,6 @@ def plan_copies(source: SourceInfo, container: str, *, is_part: bool = False) ->
     """
     streams, covers, losses = [], [], []
     with open_source(source.path) as original:
-        find_video_stream(original, source.path)
         for stream in original.streams:
             if stream.index == source.video.stream_index:
                 continue
