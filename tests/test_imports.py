@@ -20,6 +20,7 @@ LADDER = [
     {"upscaler"},
     {"pipeline"},
     {"worker", "target"},
+    {"prepare"},
     {"upscale", "preview"},
     {"cli"},
     {"__main__"},

@@ -14,6 +14,7 @@ from vidsr.cli.exits import exits, report
 from vidsr.cli.progress import Drawer, make_drawer
 from vidsr.errors import SourceMissingError, TargetError, UsageError, VidsrError
 from vidsr.options import UpscaleOptions
+from vidsr.prepare import prepare
 from vidsr.target import default_target
 from vidsr.upscale import Run
 from vidsr.upscaler import Upscaler
@@ -74,7 +75,8 @@ def command(
     failures: list[tuple[Path, int]] = []
     for source, target in jobs:
         try:
-            run = Run(source, target, options, drawer, overwrite=overwrite, upscaler=upscaler)
+            prepared = prepare(source, target, options, overwrite=overwrite)
+            run = Run(prepared, drawer, upscaler=upscaler)
             upscaler = run.upscaler
             if dry_run:
                 _print_estimate(run, as_json)
@@ -123,20 +125,20 @@ def _print_estimate(run: Run, as_json: bool) -> None:
     if as_json:
         fields = {
             "event": "estimate",
-            "source": str(run.source.path),
-            "target": str(run.target),
+            "source": str(run.prepared.source.path),
+            "target": str(run.prepared.target),
             "target_size": estimate.target_size,
             "num_frames": estimate.num_frames,
             "seconds_per_frame": round(estimate.seconds_per_frame, 4),
             "seconds": round(estimate.seconds, 1),
-            "losses": run.losses(),
+            "losses": run.prepared.losses(),
         }
         print(json.dumps(fields), flush=True)
         return
     width, height = estimate.target_size
-    print(f"{run.source.path} -> {run.target} ({width}x{height}, {run.encoder.name})")
+    print(f"{run.prepared.source.path} -> {run.prepared.target} ({width}x{height}, {run.prepared.encoder.name})")
     print(f"model {run.upscaler.model.name} ({run.upscaler.model.reason})")
-    for text in run.losses():
+    for text in run.prepared.losses():
         print(f"note: {text}")
     print(
         f"{estimate.num_frames} frames at {1 / estimate.seconds_per_frame:.2f} fps by one measured frame: "
