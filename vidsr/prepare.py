@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from vidsr.errors import UsageError
+from vidsr.errors import LossError, UsageError
 from vidsr.frames import PictureFormat, PixelLayout
 from vidsr.geometry import output_sample_aspect_ratio, output_size
 from vidsr.media.copies import CopyPlan, plan_copies
-from vidsr.media.encoders import Encoder, choose_layout, find_encoder, fit_slices
+from vidsr.media.encoders import Encoder, check_options, choose_layout, find_encoder, fit_slices
 from vidsr.media.formats import output_color
-from vidsr.media.join import CONTAINERS, Cut, aspect_loss
+from vidsr.media.join import Cut, aspect_loss
 from vidsr.media.probe import SourceInfo, probe
 from vidsr.media.reader import Window
 from vidsr.media.writer import EncodeSettings
 from vidsr.options import UpscaleOptions
 from vidsr.pipeline.plan import Plan, make_plan, point_to_ticks
-from vidsr.target import check_container, check_target, default_target
+from vidsr.target import check_target, container_of, possible_targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class Prepared:
     source: SourceInfo
     target: Path
     encoder: Encoder
+    encoder_options: Mapping[str, str]
     picture: PictureFormat  # of the target
     window: Window
     plan: Plan
@@ -37,7 +39,7 @@ class Prepared:
     @property
     def container(self) -> str:
         """FFmpeg's name of the target's format."""
-        return CONTAINERS[self.target.suffix.lower()]
+        return container_of(self.target)
 
     @property
     def sample_aspect_ratio(self) -> Fraction:
@@ -64,11 +66,11 @@ class Prepared:
 
     @property
     def encode_settings(self) -> EncodeSettings:
-        video, options = self.source.video, self.options
+        video = self.source.video
         return EncodeSettings(
             codec=self.encoder.name,
             segment_format=self.encoder.segment_format,
-            options=fit_slices(self.encoder.name, self.encoder.options(options.crf, options.preset), self.picture),
+            options=self.encoder_options,
             picture=self.picture,
             time_base=video.time_base,
             frame_rate=video.average_rate or Fraction(25),
@@ -99,28 +101,40 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
 
     Raises:
         SourceError, UsageError, TargetError: whatever can be known to be wrong without a network.
+        LossError: something would be lost and the options forbid it.
     """
     info = probe(source)
-    target = target or default_target(source, options)
-    check_target(target, source, overwrite=overwrite)
     encoder = find_encoder(options.codec)
-    check_container(target, encoder)
-    encoder.options(options.crf, options.preset)  # refuses what the encoder does not have
+    targets = possible_targets(source, target, encoder, options)
+    # The first of those that lose least.
+    prepared = min((_decide(info, t, encoder, options) for t in targets), key=lambda p: len(p.losses()))
+    check_target(prepared.target, source, overwrite=overwrite)
+    check_options(encoder.name, prepared.encoder_options, prepared.picture)
+    if options.strict and prepared.losses():
+        raise LossError(f"{source}: would lose something, and strict forbids it: {'; '.join(prepared.losses())}")
+    return prepared
+
+
+def _decide(info: SourceInfo, target: Path, encoder: Encoder, options: UpscaleOptions) -> Prepared:
     picture = _target_picture(info.video.picture, encoder, options)
+    encoder_options = encoder.options(options.crf, options.preset, options.encoder_options)
+    if "slices" not in dict(options.encoder_options):
+        encoder_options = fit_slices(encoder.name, encoder_options, picture)
     window = _window(info, options)
     num_frames = sum(pts in window for pts in info.pts)
     if num_frames == 0:
-        raise UsageError(f"{source}: no frame lies between start and stop; it has {len(info.pts)} frames")
+        raise UsageError(f"{info.path}: no frame lies between start and stop; it has {len(info.pts)} frames")
     is_part = options.start is not None or options.stop is not None
     return Prepared(
         options=options,
         source=info,
         target=target,
         encoder=encoder,
+        encoder_options=encoder_options,
         picture=picture,
         window=window,
         plan=make_plan(target, num_frames, window.start, window.stop),
-        copies=plan_copies(info, CONTAINERS[target.suffix.lower()], is_part=is_part),
+        copies=plan_copies(info, container_of(target), is_part=is_part),
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Literal
 
+from av import logging
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
@@ -17,6 +20,11 @@ from av.video.codeccontext import VideoCodecContext
 from vidsr.errors import UsageError
 from vidsr.frames import PictureFormat, PixelLayout, pixel_layout
 from vidsr.media.formats import closest_format
+
+# How libx264, libx265 and libsvtav1 speak of parameters that they then ignore.
+_COMPLAINT = re.compile(r"^(Error (parsing|setting) |Unknown option|Invalid value|Unable to parse)")
+# SVT-AV1 writes its settings to stderr by itself, past FFmpeg's log; 1 leaves its errors.
+os.environ.setdefault("SVT_LOG", "1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +43,10 @@ class Encoder:
     segment_format: Literal["nut", "mov"] = "nut"
     settings: Mapping[str, str] = field(default_factory=dict)
 
-    def options(self, crf: float | None, preset: str | None) -> dict[str, str]:
-        """The encoder's private options for a quality and a speed.
+    def options(self, crf: float | None, preset: str | None, further: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
+        """The encoder's options for a quality, a speed and whatever else is wanted of it.
+
+        Further options overrule those of the table; lists of parameters, such as x265-params, are added to.
 
         Raises:
             UsageError: a quality or preset that this encoder does not have.
@@ -55,6 +65,9 @@ class Encoder:
             if self.preset is None:
                 raise UsageError(f"{self.name} has no presets; leave preset out")
             result[self.preset_option] = preset
+        for key, value in further:
+            is_list = key.endswith("-params") and key in result
+            result[key] = f"{result[key]}:{value}" if is_list else value
         return result
 
 
@@ -132,18 +145,49 @@ def fit_slices(codec: str, options: Mapping[str, str], picture: PictureFormat) -
 
     It refuses those that would cut subsampled chroma unevenly: 16 at 853x480, and all but 49 at 1919x1079.
     """
-    wanted = int(options.get("slices", 0))
+    wanted = int(options["slices"]) if codec == "ffv1" and options.get("slices", "").isdecimal() else 0
     for count in sorted(range(1, 257), key=lambda n: abs(n - wanted)) if wanted else ():
-        trial = VideoCodecContext.create(codec, "w")
-        assert isinstance(trial, VideoCodecContext)
-        trial.width, trial.height, trial.pix_fmt = picture.width, picture.height, picture.layout.name
-        trial.time_base = Fraction(1, 25)
         fitting = {**options, "slices": str(count)}
-        trial.options = dict(fitting)  # opening empties it
         with suppress(FFmpegError):
-            trial.open()
+            _trial(codec, picture, fitting).open()
             return fitting
     return dict(options)
+
+
+def check_options(codec: str, options: Mapping[str, str], picture: PictureFormat) -> None:
+    """Open the encoder once, so that what it does not know or accept is told before the work.
+
+    Raises:
+        UsageError: with the encoder's own words.
+    """
+    trial, reason = _trial(codec, picture, options), ""
+    level = logging.get_level()
+    logging.set_level(logging.WARNING)
+    try:
+        with logging.Capture(local=False) as log:
+            trial.open()
+    except (FFmpegError, ValueError, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    finally:
+        logging.set_level(level)
+    said = [text.strip() for _, _, text in log if _COMPLAINT.search(text)]
+    if reason or said:
+        wanted = ", ".join(f"{key}={value}" for key, value in options.items())
+        raise UsageError(
+            f"{codec} cannot be used like this ({wanted}; {picture.width}x{picture.height} {picture.layout.name}): "
+            f"{said[-1] if said else reason}"
+        )
+    if trial.options:  # opening takes out what it knows
+        raise UsageError(f"{codec} has no option {next(iter(trial.options))!r}; `ffmpeg -h encoder={codec}` lists them")
+
+
+def _trial(codec: str, picture: PictureFormat, options: Mapping[str, str]) -> VideoCodecContext:
+    trial = VideoCodecContext.create(codec, "w")
+    assert isinstance(trial, VideoCodecContext)
+    trial.width, trial.height, trial.pix_fmt = picture.width, picture.height, picture.layout.name
+    trial.time_base = Fraction(1, 25)
+    trial.options = dict(options)  # opening empties it
+    return trial
 
 
 def choose_layout(encoder: Encoder, source: PixelLayout, pix_fmt: str | None) -> PixelLayout:
