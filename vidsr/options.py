@@ -11,13 +11,21 @@ from fractions import Fraction
 from typing import Any, Literal, get_args
 
 from vidsr.errors import UsageError
+from vidsr.frames import MATRIX_NAMES, MATRIX_RGB, UNSPECIFIED
 
 Fit = Literal["after", "before"]
 Precision = Literal["auto", "fp32", "fp16"]
 Container = Literal["auto", "mp4", "mov", "mkv", "webm"]
+Rotation = Literal["keep", "apply"]
+Alpha = Literal["lanczos", "network"]
 Point = int | Fraction  # a frame number, or exact seconds
 
 MIN_SCALE, MAX_SCALE = 1, 8
+MATRIX_CHOICES = (
+    "keep",
+    "auto",
+    *(name for code, name in MATRIX_NAMES.items() if code not in (MATRIX_RGB, UNSPECIFIED)),
+)
 
 
 def _option(default: Any, meaning: str, *, changes_pixels: bool = True) -> Any:
@@ -56,6 +64,13 @@ class UpscaleOptions:
         (), "further options of the encoder, as FFmpeg names them: key=value; an unknown one is an error"
     )
     pix_fmt: str | None = _option(None, "output pixel format; unset: the source's depth and chroma")
+    matrix: str = _option(
+        "keep", "of YUV output: keep the source's and tag it; auto: bt709 where SD becomes HD; or bt709, smpte170m, ..."
+    )
+    rotation: Rotation = _option(
+        "keep", "of sources that are to be shown rotated: keep that tag, or apply it to the pixels"
+    )
+    alpha: Alpha = _option("lanczos", "how an alpha channel is enlarged: lanczos, or network as the picture")
     start: Point | None = _option(None, "first frame: a time (12.5, 0:01:02.5) or a frame number (300f)")
     stop: Point | None = _option(None, "end, not included: a time or a frame number (360f)")
     container: Container | None = _option(
@@ -80,6 +95,11 @@ class UpscaleOptions:
         object.__setattr__(self, "encoder_options", tuple(pairs))
         self._check_size()
         self._check_network()
+        if self.matrix not in MATRIX_CHOICES:
+            raise UsageError(f"matrix is {self.matrix!r}; it must be {', '.join(MATRIX_CHOICES)}")
+        for name, kind in (("rotation", Rotation), ("alpha", Alpha)):
+            if getattr(self, name) not in get_args(kind):
+                raise UsageError(f"{name} is {getattr(self, name)!r}; it must be {' or '.join(get_args(kind))}")
         if self.container is not None and self.container not in get_args(Container):
             raise UsageError(f"container is {self.container!r}; it must be {', '.join(get_args(Container))}")
         for name in ("start", "stop"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vidsr.errors import LossError, UsageError
 from vidsr.frames import PictureFormat, PixelLayout
-from vidsr.geometry import output_sample_aspect_ratio, output_size
+from vidsr.geometry import Orientation, orientation, output_sample_aspect_ratio, output_size
 from vidsr.media.copies import CopyPlan, plan_copies
 from vidsr.media.encoders import Encoder, check_options, choose_layout, find_encoder, fit_slices
 from vidsr.media.formats import output_color
@@ -32,6 +32,7 @@ class Prepared:
     encoder: Encoder
     encoder_options: Mapping[str, str]
     picture: PictureFormat  # of the target
+    orientation: Orientation  # what is applied to the pixels
     window: Window
     plan: Plan
     copies: CopyPlan
@@ -45,9 +46,14 @@ class Prepared:
     def sample_aspect_ratio(self) -> Fraction:
         """Of the target."""
         video, picture = self.source.video, self.picture
-        return output_sample_aspect_ratio(
-            video.sample_aspect_ratio, video.picture.width, video.picture.height, picture.width, picture.height
-        )
+        width, height = self.orientation.size(video.picture.width, video.picture.height)
+        ratio = 1 / video.sample_aspect_ratio if self.orientation.transposed else video.sample_aspect_ratio
+        return output_sample_aspect_ratio(ratio, width, height, picture.width, picture.height)
+
+    @property
+    def display_matrix(self) -> bytes | None:
+        """Of the target: what is left for a player to turn."""
+        return self.source.display_matrix if self.orientation == Orientation() else None
 
     @property
     def shift(self) -> int:
@@ -116,7 +122,8 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
 
 
 def _decide(info: SourceInfo, target: Path, encoder: Encoder, options: UpscaleOptions) -> Prepared:
-    picture = _target_picture(info.video.picture, encoder, options)
+    turned = orientation(info.display_matrix) if options.rotation == "apply" else Orientation()
+    picture = _target_picture(info.video.picture, turned, encoder, options)
     encoder_options = encoder.options(options.crf, options.preset, options.encoder_options)
     if "slices" not in dict(options.encoder_options):
         encoder_options = fit_slices(encoder.name, encoder_options, picture)
@@ -132,23 +139,26 @@ def _decide(info: SourceInfo, target: Path, encoder: Encoder, options: UpscaleOp
         encoder=encoder,
         encoder_options=encoder_options,
         picture=picture,
+        orientation=turned,
         window=window,
         plan=make_plan(target, num_frames, window.start, window.stop),
         copies=plan_copies(info, container_of(target), is_part=is_part),
     )
 
 
-def _target_picture(source: PictureFormat, encoder: Encoder, options: UpscaleOptions) -> PictureFormat:
+def _target_picture(
+    source: PictureFormat, turned: Orientation, encoder: Encoder, options: UpscaleOptions
+) -> PictureFormat:
     layout = choose_layout(encoder, source.layout, options.pix_fmt)
     even = encoder.even_sides and layout.family == "yuv"
     width, height = output_size(
-        source.width,
-        source.height,
+        *turned.size(source.width, source.height),
         options,
         even_x=even and layout.chroma_shift_x > 0,
         even_y=even and layout.chroma_shift_y > 0,
     )
-    return PictureFormat(width=width, height=height, layout=layout, color=output_color(source, layout))
+    color = output_color(source, layout, (width, height), options.matrix)
+    return PictureFormat(width=width, height=height, layout=layout, color=color)
 
 
 def _window(source: SourceInfo, options: UpscaleOptions) -> Window:

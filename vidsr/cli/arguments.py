@@ -40,6 +40,9 @@ EncoderOptions = Annotated[
 PixFmt = Annotated[str | None, _option("pix_fmt")]
 Start = Annotated[str | None, _option("start")]
 Stop = Annotated[str | None, _option("stop")]
+Matrix = Annotated[str | None, _option("matrix")]
+Rotation = Annotated[str | None, _option("rotation")]
+Alpha = Annotated[str | None, _option("alpha")]
 Container = Annotated[str | None, _option("container")]
 Strict = Annotated[bool | None, typer.Option("--strict/--no-strict", help=meaning("strict"), show_default=False)]
 Recipe = Annotated[

@@ -51,6 +51,7 @@ def join(
     source: SourceInfo,
     picture: PictureFormat,
     sample_aspect_ratio: Fraction,
+    display_matrix: bytes | None,
     copies: CopyPlan,
     cut: Cut,
     part: Path,
@@ -72,8 +73,8 @@ def join(
     try:
         with open_source(source.path) as original, target_errors(target):
             with av.open("file:" + os.fspath(part), "w", format=name, options=_mux_options(name, source)) as out:
-                joining = _Join(segments, source, picture, sample_aspect_ratio, copies, cut, original, out, on_notice)
-                num_frames = joining.run(tags)
+                joining = _Join(segments, source, picture, copies, cut, original, out, on_notice)
+                num_frames = joining.run(sample_aspect_ratio, display_matrix, tags)
             publish(part, target)
     except BaseException:
         part.unlink(missing_ok=True)
@@ -110,7 +111,6 @@ class _Join:
         segments: Sequence[Path],
         source: SourceInfo,
         picture: PictureFormat,
-        sample_aspect_ratio: Fraction,
         copies: CopyPlan,
         cut: Cut,
         original: InputContainer,
@@ -118,23 +118,22 @@ class _Join:
         on_notice: OnNotice,
     ) -> None:
         self.segments, self.source, self.picture, self.cut = segments, source, picture, cut
-        self.sample_aspect_ratio, self.copies = sample_aspect_ratio, copies
-        self.original, self.out, self.on_notice = original, out, on_notice
+        self.copies, self.original, self.out, self.on_notice = copies, original, out, on_notice
 
-    def run(self, tags: dict[str, str]) -> int:
+    def run(self, sample_aspect_ratio: Fraction, display_matrix: bytes | None, tags: dict[str, str]) -> int:
         stamps, delay = _presentation_order(self.segments, self.source.video.time_base)
         with _open_segment(self.segments[0]) as first:
             video = self.out.add_stream_from_template(first.streams.video[0], opaque=True)
         if video.codec_context.name == "hevc" and self.out.format.name in ("mp4", "mov"):
             video.codec_context.codec_tag = "hvc1"  # the only tag that Apple's players take
         set_color(video.codec_context, self.picture)  # FFV1 and ProRes do not carry it in their packets
-        video.codec_context.sample_aspect_ratio = self.sample_aspect_ratio
+        video.codec_context.sample_aspect_ratio = sample_aspect_ratio
         if self.out.format.name in ("mp4", "mov"):  # a timecode track needs it and fails the file without
             video.codec_context.framerate = self.source.video.average_rate or Fraction(25)
         original_video = self.original.streams[self.source.video.stream_index]
         copy_tags(original_video, video)
-        if self.source.display_matrix is not None:
-            numbers = memoryview(self.source.display_matrix).cast("i")
+        if display_matrix is not None:
+            numbers = memoryview(display_matrix).cast("i")
             video.set_display_matrix(list(numbers))
         copies = self.copies.add_to(self.out, self.original)
         self.out.metadata.update({**self.source.tags, **tags})
