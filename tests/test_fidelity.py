@@ -207,3 +207,40 @@ def test_rotation_is_applied_as_a_player_would(tmp_path, degrees, mirrored, filt
         assert frame.side_data.get("DISPLAYMATRIX") is None
     upright = seen_by_ffmpeg(tmp_path / "out.mkv")
     assert np.abs(seen_by_ffmpeg(tmp_path / "flat.mkv", filters) - upright).max() <= 65535 / 255
+
+
+def vp9_frames(path):
+    """Frames with their alpha, which only libvpx decodes."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        decoder = av.CodecContext.create("libvpx-vp9", "r")
+        for packet in container.demux(stream):
+            yield from decoder.decode(packet if packet.size else None)
+
+
+@pytest.mark.parametrize("name", ["out.webm", "out.mkv"])
+def test_alpha_goes_through_vp9(make_clip, look, tmp_path, name):
+    clip = make_clip("in.mkv", codec="ffv1", pix_fmt="yuva420p", frames=4, pts=[0, 1, 5, 6])
+    lossless = {"codec": "libvpx-vp9", "encoder_options": {"lossless": "1"}}
+    same_size(clip.path, tmp_path / name, **lossless)
+    frames = list(vp9_frames(tmp_path / name))
+    assert [frame.pts * frame.time_base for frame in frames] == look.video(clip.path).times
+    for frame, planes in zip(frames, clip.pictures, strict=True):
+        assert frame.format.name == "yuva420p"
+        alpha = np.frombuffer(memoryview(frame.planes[3]), np.uint8).reshape(frame.height, -1)[:, : frame.width]
+        assert np.array_equal(alpha, planes[3])
+    # And once more, VP9 with alpha being the source.
+    same_size(tmp_path / name, tmp_path / "again.mkv")
+    for planes, wanted in zip(look.planes(tmp_path / "again.mkv"), clip.pictures, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(planes, wanted, strict=True))
+
+
+def test_where_vp9_has_no_place_for_alpha_none_is_promised(make_clip, tmp_path):
+    clip = make_clip("in.mkv", codec="ffv1", pix_fmt="yuva420p", frames=2)
+    same_size(clip.path, tmp_path / "in.webm", codec="libvpx-vp9")
+    same_size(tmp_path / "in.webm", tmp_path / "out.mp4", codec="libvpx-vp9")
+    same_size(tmp_path / "in.webm", tmp_path / "out.mkv", codec="libx264", scale=Fraction(2))
+    for name in ("out.mp4", "out.mkv"):
+        with av.open(str(tmp_path / name)) as out:
+            assert next(out.decode(video=0)).format.name == "yuv420p"
+            assert "alpha_mode" not in {key.lower() for key in out.streams.video[0].metadata}

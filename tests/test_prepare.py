@@ -100,6 +100,13 @@ def test_encoder_options_overrule_the_table_and_add_to_its_lists():
     assert chosen == {"x265-params": "log-level=error:keyint=5", "crf": "30", "preset": "slow"}
 
 
+@pytest.mark.parametrize(("codec", "key"), [("libx264", "b"), ("libx264", "qp"), ("libvpx-vp9", "lossless")])
+def test_another_rate_control_takes_the_default_quality_away(codec, key):
+    encoder = find_encoder(codec)
+    assert "crf" not in encoder.options(None, None, ((key, "1"),))
+    assert encoder.options(9, None, ((key, "1"),))["crf"] == "9"
+
+
 def test_encoder_options_reach_the_encoder(make_clip, tmp_path):
     import av
 

@@ -11,7 +11,7 @@ from vidsr.errors import LossError, UsageError
 from vidsr.frames import PictureFormat, PixelLayout
 from vidsr.geometry import Orientation, orientation, output_sample_aspect_ratio, output_size
 from vidsr.media.copies import CopyPlan, plan_copies
-from vidsr.media.encoders import Encoder, check_options, choose_layout, find_encoder, fit_slices
+from vidsr.media.encoders import Encoder, SegmentFormat, check_options, choose_layout, find_encoder, fit_slices
 from vidsr.media.formats import output_color
 from vidsr.media.join import Cut, aspect_loss
 from vidsr.media.probe import SourceInfo, probe
@@ -75,13 +75,18 @@ class Prepared:
         video = self.source.video
         return EncodeSettings(
             codec=self.encoder.name,
-            segment_format=self.encoder.segment_format,
+            segment_format=self._segment_format,
             options=self.encoder_options,
             picture=self.picture,
             time_base=video.time_base,
             frame_rate=video.average_rate or Fraction(25),
             sample_aspect_ratio=self.sample_aspect_ratio,
         )
+
+    @property
+    def _segment_format(self) -> SegmentFormat:
+        with_alpha = self.encoder.alpha_segment_format
+        return with_alpha if with_alpha and self.picture.layout.has_alpha else self.encoder.segment_format
 
     def losses(self) -> list[str]:
         """One line for everything of the source that the target will not have."""
@@ -123,8 +128,11 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
 
 def _decide(info: SourceInfo, target: Path, encoder: Encoder, options: UpscaleOptions) -> Prepared:
     turned = orientation(info.display_matrix) if options.rotation == "apply" else Orientation()
-    picture = _target_picture(info.video.picture, turned, encoder, options)
+    container = container_of(target)
+    picture = _target_picture(info.video.picture, turned, encoder, container, options)
     encoder_options = encoder.options(options.crf, options.preset, options.encoder_options)
+    if picture.layout.has_alpha:
+        encoder_options = {**encoder.alpha_settings, **encoder_options}
     if "slices" not in dict(options.encoder_options):
         encoder_options = fit_slices(encoder.name, encoder_options, picture)
     window = _window(info, options)
@@ -142,14 +150,14 @@ def _decide(info: SourceInfo, target: Path, encoder: Encoder, options: UpscaleOp
         orientation=turned,
         window=window,
         plan=make_plan(target, num_frames, window.start, window.stop),
-        copies=plan_copies(info, container_of(target), is_part=is_part),
+        copies=plan_copies(info, container, is_part=is_part),
     )
 
 
 def _target_picture(
-    source: PictureFormat, turned: Orientation, encoder: Encoder, options: UpscaleOptions
+    source: PictureFormat, turned: Orientation, encoder: Encoder, container: str, options: UpscaleOptions
 ) -> PictureFormat:
-    layout = choose_layout(encoder, source.layout, options.pix_fmt)
+    layout = choose_layout(encoder, source.layout, options.pix_fmt, container)
     even = encoder.even_sides and layout.family == "yuv"
     width, height = output_size(
         *turned.size(source.width, source.height),

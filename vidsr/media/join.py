@@ -17,11 +17,12 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
+from av.video.stream import VideoStream
 
 from vidsr.errors import TargetError
 from vidsr.frames import PictureFormat
 from vidsr.media.copies import CopyPlan, copy_tags
-from vidsr.media.probe import SourceInfo, is_cover, open_source
+from vidsr.media.probe import ALPHA_MODE, SourceInfo, is_cover, open_source
 from vidsr.media.writer import publish, set_color, target_errors
 
 OnNotice = Callable[[str], None]
@@ -132,6 +133,7 @@ class _Join:
             video.codec_context.framerate = self.source.video.average_rate or Fraction(25)
         original_video = self.original.streams[self.source.video.stream_index]
         copy_tags(original_video, video)
+        _tag_alpha(video, self.picture)
         if display_matrix is not None:
             numbers = memoryview(display_matrix).cast("i")
             video.set_display_matrix(list(numbers))
@@ -195,6 +197,14 @@ class _Join:
         return self.cut.stop is None or start < self.cut.stop
 
 
+def _tag_alpha(video: Stream, picture: PictureFormat) -> None:
+    """WebM says by a tag that a VP9 track has alpha; the source's must not stay where it is gone."""
+    for key in [key for key in video.metadata if key.lower() == ALPHA_MODE]:
+        del video.metadata[key]
+    if picture.layout.has_alpha and isinstance(video, VideoStream) and video.codec_context.name == "vp9":
+        video.metadata[ALPHA_MODE] = "1"
+
+
 def _open_segment(path: Path) -> InputContainer:
     return av.open("file:" + os.fspath(path))
 
@@ -203,10 +213,13 @@ def _packets_of(segments: Sequence[Path], time_base: Fraction) -> Iterator[AnyPa
     for path in segments:
         with _open_segment(path) as container:
             stream: Stream = container.streams.video[0]
+            is_matroska = "matroska" in container.format.name
             for packet in container.demux(stream):
                 if packet.size and packet.pts is not None and stream.time_base is not None:
                     # NUT may use a finer time base than it was given; the ticks are whole multiples.
                     ticks = packet.pts * stream.time_base / time_base
+                    if is_matroska:  # of milliseconds, as the target will be
+                        ticks = Fraction(round(ticks))
                     if ticks.denominator != 1:
                         raise TargetError(f"{path}: a time stamp changed in the segment; delete it and run again")
                     duration = round((packet.duration or 0) * stream.time_base / time_base)
