@@ -4,6 +4,7 @@
     ├── UsageError (ValueError)             what was asked for makes no sense          exit 2
     │   ├── UnknownModelError (LookupError) no model of that name
     │   ├── TargetExistsError (FileExistsError)
+    │   ├── ResumeError (RuntimeError)      an unfinished run was begun with other options
     │   └── DeviceError (RuntimeError)      a device was asked for that is not there
     ├── WeightsError (ValueError)           a checkpoint that cannot be used           exit 2
     │   └── WeightsMissingError (FileNotFoundError)
@@ -12,6 +13,7 @@
     │   └── SourceMissingError (FileNotFoundError)
     ├── LossError (ValueError)              something would be lost and strict forbids  exit 5
     ├── TargetError (OSError)               the output cannot be written               exit 2
+    │   ├── TargetBusyError (BlockingIOError)  another process is writing it            exit 75
     │   └── DiskFullError                   no space left; make some and try again     exit 75
     ├── DeviceMemoryError (MemoryError)     not even the smallest tile fits            exit 1
     └── NumericError (ArithmeticError)      a network returned values that are no picture  exit 1
@@ -40,6 +42,10 @@ class UnknownModelError(UsageError, LookupError):
 
 class TargetExistsError(UsageError, FileExistsError):
     """The target file is already there and overwriting was not asked for."""
+
+
+class ResumeError(UsageError, RuntimeError):
+    """Beside the target lies an unfinished run of other frames, options or weights."""
 
 
 class DeviceError(UsageError, RuntimeError):
@@ -72,6 +78,10 @@ class LossError(VidsrError, ValueError):
 
 class TargetError(VidsrError, OSError):
     """A target that cannot be written: no folder, no permission, a codec the container refuses."""
+
+
+class TargetBusyError(TargetError, BlockingIOError):
+    """Another process is writing this target."""
 
 
 class DiskFullError(TargetError):

@@ -18,6 +18,7 @@ from vidsr.errors import (
     DownloadError,
     LossError,
     SourceError,
+    TargetBusyError,
     TargetError,
     UsageError,
     VidsrError,
@@ -31,6 +32,7 @@ UNEXPECTED, USAGE, SOURCE, LOSS, TEMPORARY, INTERRUPTED, TERMINATED = 1, 2, 3, 5
 # The first row that an error is an instance of decides.
 _CODES: tuple[tuple[type[VidsrError], int], ...] = (
     (DiskFullError, TEMPORARY),
+    (TargetBusyError, TEMPORARY),
     (DownloadError, TEMPORARY),
     (SourceError, SOURCE),
     (LossError, LOSS),
