@@ -10,15 +10,16 @@ from vidsr.errors import UsageError
 from vidsr.frames import PictureFormat, PixelLayout
 from vidsr.geometry import output_sample_aspect_ratio, output_size
 from vidsr.media.copies import CopyPlan, plan_copies
-from vidsr.media.encoders import Encoder, choose_layout, find_encoder, fit_slices
+from vidsr.media.encoders import Encoder, carries_captions, choose_layout, find_encoder, fit_slices
 from vidsr.media.formats import output_color
 from vidsr.media.join import CONTAINERS, Cut, aspect_loss
 from vidsr.media.probe import SourceInfo, probe
 from vidsr.media.reader import Window
+from vidsr.media.scc import SCC_KIND
 from vidsr.media.writer import EncodeSettings
 from vidsr.options import UpscaleOptions
 from vidsr.pipeline.plan import Plan, make_plan, point_to_ticks
-from vidsr.target import check_container, check_target, default_target
+from vidsr.target import check_container, check_sidecar, check_target, default_target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,18 @@ class Prepared:
         )
 
     @property
+    def clock_zero(self) -> Fraction:
+        """Seconds on the target's time stamps when a player's clock reads 0."""
+        if self.window.start is not None:
+            return Fraction(0)
+        return self.source.start_seconds - self.shift * self.source.video.time_base
+
+    @property
+    def scc(self) -> Path | None:
+        """The file beside the target for closed captions that its codec has no place for."""
+        return None if carries_captions(self.encoder.name) else self.target.with_suffix(".scc")
+
+    @property
     def encode_settings(self) -> EncodeSettings:
         video, options = self.source.video, self.options
         return EncodeSettings(
@@ -75,10 +88,22 @@ class Prepared:
             sample_aspect_ratio=self.sample_aspect_ratio,
         )
 
+    def conversions(self) -> list[str]:
+        """One line for everything that the target will have in another form."""
+        if self.scc is not None and SCC_KIND in self.source.captions:
+            return [f"closed captions go into {self.scc.name}, as {self.encoder.name} has no place for them"]
+        return []
+
     def losses(self) -> list[str]:
         """One line for everything of the source that the target will not have."""
         layout, target_layout = self.source.video.picture.layout, self.picture.layout
         lines = [*self.copies.losses, *(f"left out: {text}" for text in self.source.unkept)]
+        lost_captions = sorted(self.source.captions - {SCC_KIND}) if self.scc is not None else []
+        if lost_captions:
+            lines.append(
+                f"left out: closed captions of {' and '.join(lost_captions)}, for which {self.encoder.name} has no "
+                f"place; an .scc file holds {SCC_KIND} only"
+            )
         if self.source.is_interlaced:
             lines.append("the source is interlaced and is upscaled as if it were not; deinterlace it first")
         lost = _lost_by_format(layout, target_layout)
@@ -112,7 +137,7 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
     if num_frames == 0:
         raise UsageError(f"{source}: no frame lies between start and stop; it has {len(info.pts)} frames")
     is_part = options.start is not None or options.stop is not None
-    return Prepared(
+    prepared = Prepared(
         options=options,
         source=info,
         target=target,
@@ -122,6 +147,9 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
         plan=make_plan(target, num_frames, window.start, window.stop),
         copies=plan_copies(info, CONTAINERS[target.suffix.lower()], is_part=is_part),
     )
+    if prepared.scc is not None and SCC_KIND in info.captions:
+        check_sidecar(prepared.scc, overwrite=overwrite)
+    return prepared
 
 
 def _target_picture(source: PictureFormat, encoder: Encoder, options: UpscaleOptions) -> PictureFormat:
