@@ -136,7 +136,6 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
     num_frames = sum(pts in window for pts in info.pts)
     if num_frames == 0:
         raise UsageError(f"{source}: no frame lies between start and stop; it has {len(info.pts)} frames")
-    is_part = options.start is not None or options.stop is not None
     prepared = Prepared(
         options=options,
         source=info,
@@ -145,7 +144,7 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
         picture=picture,
         window=window,
         plan=make_plan(target, num_frames, window.start, window.stop),
-        copies=plan_copies(info, CONTAINERS[target.suffix.lower()], is_part=is_part),
+        copies=plan_copies(info, CONTAINERS[target.suffix.lower()]),
     )
     if prepared.scc is not None and SCC_KIND in info.captions:
         check_sidecar(prepared.scc, overwrite=overwrite)

@@ -64,7 +64,7 @@ def make(clip, target, *, parts=None, picture=None, codec="libx264", time_base=N
     parts = parts if parts is not None else [list(source.pts)]
     paths = write_segments(folder, parts, picture, codec, base, sar)
     cut = cut or Cut()
-    copies = plan_copies(source, CONTAINERS[target.suffix], is_part=(cut.start, cut.stop) != (None, None))
+    copies = plan_copies(source, CONTAINERS[target.suffix])
     count = join(
         paths,
         source,

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
-from av.stream import Stream
+from av.stream import DataStream, Discard, Stream
 
 from vidsr.media.probe import SourceInfo, is_cover, open_source
+from vidsr.media.timecode import is_timecode, tagged_timecode
 
 _COVER_SUFFIXES = {"mjpeg": "jpg"}
 _COVER_MIME_TYPES = {"mjpeg": "jpeg"}
@@ -25,7 +26,6 @@ class CopyPlan:
 
     streams: tuple[int, ...]  # indices of streams that become streams
     covers: tuple[int, ...]  # indices of cover pictures that become attachments
-    chapters: bool
     losses: tuple[str, ...]  # one line for each thing that is left out
 
     def add_to(self, out: OutputContainer, original: InputContainer) -> dict[int, Stream]:
@@ -43,13 +43,12 @@ class CopyPlan:
         return copies
 
 
-def plan_copies(source: SourceInfo, container: str, *, is_part: bool = False) -> CopyPlan:
+def plan_copies(source: SourceInfo, container: str) -> CopyPlan:
     """Find out what of the source's other streams a container takes.
 
     Args:
         source: where they come from.
         container: FFmpeg's name of the format, e.g. "matroska".
-        is_part: only a part of the source is written, to which its chapters do not apply.
 
     Raises:
         SourceError: the source cannot be opened any more.
@@ -57,7 +56,7 @@ def plan_copies(source: SourceInfo, container: str, *, is_part: bool = False) ->
     streams, covers, losses = [], [], []
     with open_source(source.path) as original:
         for stream in original.streams:
-            if stream.index == source.video.stream_index:
+            if stream.index == source.video.stream_index or _is_made_anew(stream, original):
                 continue
             reason = _why_not(stream, container)
             if reason is not None:
@@ -66,14 +65,11 @@ def plan_copies(source: SourceInfo, container: str, *, is_part: bool = False) ->
                 covers.append(stream.index)
             else:
                 streams.append(stream.index)
-    if source.num_chapters and is_part:
-        losses.append("left out: chapters, as only a part of the source is written")
-    return CopyPlan(
-        streams=tuple(streams),
-        covers=tuple(covers),
-        chapters=bool(source.num_chapters) and not is_part,
-        losses=tuple(losses),
-    )
+        for tags in (original.metadata, original.streams[source.video.stream_index].metadata):
+            timecode = tagged_timecode(tags)
+            if timecode is not None and not is_timecode(timecode):
+                losses.append(f"left out: the time code {timecode!r}, which is none (hh:mm:ss:ff)")
+    return CopyPlan(streams=tuple(streams), covers=tuple(covers), losses=tuple(losses))
 
 
 def copy_tags(source: Stream, target: Stream) -> None:
@@ -82,9 +78,22 @@ def copy_tags(source: Stream, target: Stream) -> None:
     target.disposition = source.disposition
 
 
+def _is_made_anew(stream: Stream, original: InputContainer) -> bool:
+    """Whether the target's muxer writes this track by itself: of the chapters, or of the video's time code."""
+    if not isinstance(stream, DataStream):
+        return False
+    if stream.name == "bin_data" and stream.discard == Discard.all:  # how the demuxer marks a QuickTime chapter track
+        return True
+    timecode = tagged_timecode(stream.metadata)
+    return timecode is not None and any(timecode == tagged_timecode(v.metadata) for v in original.streams.video)
+
+
 def _why_not(stream: Stream, container: str) -> str | None:
-    if stream.type == "data":
-        return f"{container} gets no data streams yet"
+    if isinstance(stream, DataStream):
+        # GoPro's telemetry. Of other kinds FFmpeg's muxers lose the sample description or the whole track.
+        if container in ("mp4", "mov") and stream.name == "bin_data":
+            return _trial(stream, container)
+        return f"{container} as FFmpeg writes it cannot hold {stream.name or 'this kind of data'}"
     if stream.type == "video" and not is_cover(stream):
         return "only the first video stream is upscaled"
     if is_cover(stream) and container in ("mov", "matroska"):
@@ -102,7 +111,7 @@ def _trial(stream: Stream, container: str) -> str | None:
             codec = stream.codec_context.codec
             if not {codec.name, codec.canonical_name} & trial.supported_codecs:
                 return f"{container} cannot hold {codec.canonical_name}"
-        if stream.type in ("audio", "subtitle"):
+        if stream.type in ("audio", "subtitle", "data"):
             _add_copy(trial, stream)
             trial.start_encoding()
     except (ValueError, av.error.FFmpegError) as error:
@@ -135,6 +144,6 @@ def _attach_cover(out: OutputContainer, original: InputContainer, index: int) ->
 
 
 def _describe(stream: Stream) -> str:
-    codec = stream.codec_context.name if stream.codec_context is not None else "unknown"
+    codec = stream.codec_context.name if stream.codec_context is not None else getattr(stream, "name", None)
     language = f", {stream.language}" if stream.language else ""
-    return f"stream {stream.index} ({stream.type}, {codec}{language})"
+    return f"stream {stream.index} ({stream.type}, {codec or 'unknown'}{language})"

@@ -20,8 +20,10 @@ from av.stream import Stream
 
 from vidsr.errors import TargetError
 from vidsr.frames import PictureFormat
+from vidsr.media.chapters import move_chapters
 from vidsr.media.copies import CopyPlan, copy_tags
 from vidsr.media.probe import SourceInfo, is_cover, open_source
+from vidsr.media.timecode import advance, rate_of, tagged_timecode
 from vidsr.media.writer import publish, set_color, target_errors
 
 OnNotice = Callable[[str], None]
@@ -130,7 +132,7 @@ class _Join:
         set_color(video.codec_context, self.picture)  # FFV1 and ProRes do not carry it in their packets
         video.codec_context.sample_aspect_ratio = self.sample_aspect_ratio
         if self.out.format.name in ("mp4", "mov"):  # a timecode track needs it and fails the file without
-            video.codec_context.framerate = self.source.video.average_rate or Fraction(25)
+            video.codec_context.framerate = self._timecode_rate
         original_video = self.original.streams[self.source.video.stream_index]
         copy_tags(original_video, video)
         if self.source.display_matrix is not None:
@@ -138,14 +140,35 @@ class _Join:
             video.set_display_matrix(list(numbers))
         copies = self.copies.add_to(self.out, self.original)
         self.out.metadata.update({**self.source.tags, **tags})
-        if self.copies.chapters:
-            self.out.set_chapters(self.original.chapters())
+        self.out.set_chapters(move_chapters(self.original.chapters(), self.cut.start, self.cut.stop, self.cut.shift))
+        self._advance_timecodes()
         packets = heapq.merge(
             self._video_packets(video, stamps, delay), self._copied_packets(copies), key=lambda item: item[0]
         )
         for _, packet in packets:
             self.out.mux_one(packet)
         return len(stamps)
+
+    @property
+    def _timecode_rate(self) -> Fraction:
+        video, original = self.source.video, self.original.streams[self.source.video.stream_index]
+        timecode = tagged_timecode(original.metadata) or tagged_timecode(self.source.tags) or ""
+        return rate_of(timecode, video.average_rate or Fraction(25))
+
+    def _advance_timecodes(self) -> None:
+        """Let the time codes of a part say what its first frame had in the source."""
+        stamps, base = self.source.pts, self.source.video.time_base
+        if self.cut.start is None:
+            num_frames = 0
+        else:
+            first = stamps[min(bisect_left(stamps, self.cut.start / base), len(stamps) - 1)]
+            num_frames = round((first - stamps[0]) * base * self._timecode_rate)
+        for tagged in (self.out, *self.out.streams):
+            for key in [key for key in tagged.metadata if key.lower() == "timecode"]:
+                try:
+                    tagged.metadata[key] = advance(tagged.metadata[key], num_frames, self._timecode_rate)
+                except ValueError:  # announced; it would fail the whole file
+                    del tagged.metadata[key]
 
     def _video_packets(self, stream: Stream, stamps: array[int], delay: int) -> Iterator[tuple[Fraction, AnyPacket]]:
         """Packets in decoding order with decoding times made anew, so that they rise across segment borders."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from fractions import Fraction
 
 _PATTERN = re.compile(r"(\d{2}):([0-5]\d):([0-5]\d)([:;.])(\d{2,3})$")
@@ -17,7 +18,7 @@ def advance(timecode: str, num_frames: int, rate: Fraction) -> str:
         rate: frames per second, e.g. 30000/1001.
 
     Raises:
-        ValueError: no time code, or one with dropped numbers at a rate that drops none.
+        ValueError: no time code, or one with dropped numbers at a rate that drops none; see `rate_of`.
     """
     match = _PATTERN.match(timecode)
     if match is None:
@@ -25,7 +26,7 @@ def advance(timecode: str, num_frames: int, rate: Fraction) -> str:
     hours, minutes, seconds, frames = (int(match[group]) for group in (1, 2, 3, 5))
     per_second = round(rate)
     drops = drops_frames(timecode)
-    if drops and not fits_drop_frame(rate):
+    if drops and round(rate) % 30:
         raise ValueError(f"{timecode}: dropped frame numbers belong to 29.97 or 59.94 frames a second, not {rate}")
     number = ((hours * 60 + minutes) * 60 + seconds) * per_second + frames
     if drops:
@@ -50,10 +51,21 @@ def timecode_of(number: int, per_second: int, *, drop_frame: bool) -> str:
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{';' if drop_frame else ':'}{frames:02d}"
 
 
+def tagged_timecode(tags: Mapping[str, str]) -> str | None:
+    """The time code among a stream's or a file's tags; Matroska has their names in capitals."""
+    return next((value for key, value in tags.items() if key.lower() == "timecode"), None)
+
+
+def is_timecode(text: str) -> bool:
+    return _PATTERN.match(text) is not None
+
+
 def drops_frames(timecode: str) -> bool:
     return any(mark in timecode for mark in ";.")
 
 
-def fits_drop_frame(rate: Fraction) -> bool:
-    """Whether FFmpeg takes a time code with dropped numbers at this rate."""
-    return rate > 0 and round(rate) % 30 == 0
+def rate_of(timecode: str, frame_rate: Fraction) -> Fraction:
+    """The rate that a time code counts at: that of the frames, if it does not say by dropping that it is another."""
+    if drops_frames(timecode) and (frame_rate <= 0 or round(frame_rate) % 30):
+        return Fraction(60000 if frame_rate > 45 else 30000, 1001)
+    return frame_rate
