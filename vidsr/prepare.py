@@ -90,9 +90,10 @@ class Prepared:
 
     def conversions(self) -> list[str]:
         """One line for everything that the target will have in another form."""
+        lines = list(self.copies.conversions)
         if self.scc is not None and SCC_KIND in self.source.captions:
-            return [f"closed captions go into {self.scc.name}, as {self.encoder.name} has no place for them"]
-        return []
+            lines.append(f"closed captions go into {self.scc.name}, as {self.encoder.name} has no place for them")
+        return lines
 
     def losses(self) -> list[str]:
         """One line for everything of the source that the target will not have."""

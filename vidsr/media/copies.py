@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import DataStream, Discard, Stream
 
 from vidsr.media.probe import SourceInfo, is_cover, open_source
+from vidsr.media.subtitles import TextTrack, converted_codec
 from vidsr.media.timecode import is_timecode, tagged_timecode
 
 _COVER_SUFFIXES = {"mjpeg": "jpg"}
@@ -26,10 +28,19 @@ class CopyPlan:
 
     streams: tuple[int, ...]  # indices of streams that become streams
     covers: tuple[int, ...]  # indices of cover pictures that become attachments
+    converted: Mapping[int, str]  # of `streams`, the subtitles that get another codec, and which
     losses: tuple[str, ...]  # one line for each thing that is left out
+    conversions: tuple[str, ...]  # one line for each thing that gets another form
 
-    def add_to(self, out: OutputContainer, original: InputContainer) -> dict[int, Stream]:
+    def add_to(
+        self, out: OutputContainer, original: InputContainer, texts: Mapping[int, TextTrack]
+    ) -> dict[int, Stream]:
         """Add the copies to an output whose header is not written yet.
+
+        Args:
+            out: the output.
+            original: the source.
+            texts: the tracks of `converted`.
 
         Returns:
             The new stream for each index of the source whose packets are to be copied.
@@ -38,8 +49,10 @@ class CopyPlan:
             _attach_cover(out, original, index)
         copies: dict[int, Stream] = {}
         for index in self.streams:
-            copies[index] = _add_copy(out, original.streams[index])
-            copy_tags(original.streams[index], copies[index])
+            copy = texts[index].add_to(out) if index in texts else _add_copy(out, original.streams[index])
+            copy_tags(original.streams[index], copy)
+            if index not in texts:
+                copies[index] = copy
         return copies
 
 
@@ -53,13 +66,19 @@ def plan_copies(source: SourceInfo, container: str) -> CopyPlan:
     Raises:
         SourceError: the source cannot be opened any more.
     """
-    streams, covers, losses = [], [], []
+    streams, covers, losses, conversions = [], [], [], []
+    converted: dict[int, str] = {}
     with open_source(source.path) as original:
         for stream in original.streams:
             if stream.index == source.video.stream_index or _is_made_anew(stream, original):
                 continue
             reason = _why_not(stream, container)
-            if reason is not None:
+            codec = _converted(stream, container) if reason is not None else None
+            if codec is not None:
+                converted[stream.index] = codec
+                streams.append(stream.index)
+                conversions.append(f"{_describe(stream)} becomes {codec}: text, times, bold and italics stay")
+            elif reason is not None:
                 losses.append(f"left out: {_describe(stream)}: {reason}")
             elif is_cover(stream) and container == "matroska":
                 covers.append(stream.index)
@@ -69,7 +88,13 @@ def plan_copies(source: SourceInfo, container: str) -> CopyPlan:
             timecode = tagged_timecode(tags)
             if timecode is not None and not is_timecode(timecode):
                 losses.append(f"left out: the time code {timecode!r}, which is none (hh:mm:ss:ff)")
-    return CopyPlan(streams=tuple(streams), covers=tuple(covers), losses=tuple(losses))
+    return CopyPlan(
+        streams=tuple(streams),
+        covers=tuple(covers),
+        converted=converted,
+        losses=tuple(losses),
+        conversions=tuple(conversions),
+    )
 
 
 def copy_tags(source: Stream, target: Stream) -> None:
@@ -101,6 +126,12 @@ def _why_not(stream: Stream, container: str) -> str | None:
     if stream.type == "attachment":
         return None if container == "matroska" else f"{container} cannot hold attachments"
     return _trial(stream, container)
+
+
+def _converted(stream: Stream, container: str) -> str | None:
+    if stream.type != "subtitle" or stream.codec_context is None:
+        return None
+    return converted_codec(stream.codec_context.codec.canonical_name, container)
 
 
 def _trial(stream: Stream, container: str) -> str | None:

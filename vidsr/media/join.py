@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from vidsr.frames import PictureFormat
 from vidsr.media.chapters import move_chapters
 from vidsr.media.copies import CopyPlan, copy_tags
 from vidsr.media.probe import SourceInfo, is_cover, open_source
+from vidsr.media.subtitles import TextTrack
 from vidsr.media.timecode import advance, rate_of, tagged_timecode
 from vidsr.media.writer import publish, set_color, target_errors
 
@@ -30,6 +32,7 @@ OnNotice = Callable[[str], None]
 if TYPE_CHECKING:
     AnyPacket = Packet[Stream]  # generic for type checkers only
 
+_PEEKED_PACKETS = 64  # enough to see the first of each sound track
 CONTAINERS = {
     ".mp4": "mp4",
     ".m4v": "mp4",
@@ -138,16 +141,30 @@ class _Join:
         if self.source.display_matrix is not None:
             numbers = memoryview(self.source.display_matrix).cast("i")
             video.set_display_matrix(list(numbers))
-        copies = self.copies.add_to(self.out, self.original)
+        texts = {n: TextTrack(self.source.path, n, codec) for n, codec in self.copies.converted.items()}
+        copies = self.copies.add_to(self.out, self.original, texts)
         self.out.metadata.update({**self.source.tags, **tags})
-        self.out.set_chapters(move_chapters(self.original.chapters(), self.cut.start, self.cut.stop, self.cut.shift))
         self._advance_timecodes()
-        packets = heapq.merge(
-            self._video_packets(video, stamps, delay), self._copied_packets(copies), key=lambda item: item[0]
+        copied = self._copied_packets(copies)
+        head = list(islice(copied, _PEEKED_PACKETS))
+        self._add_chapters(head)
+        packets: Iterator[tuple[Fraction, AnyPacket]] = heapq.merge(
+            self._video_packets(video, stamps, delay),
+            chain(head, copied),
+            *(track.packets(self.cut.start, self.cut.stop, self.cut.shift) for track in texts.values()),
+            key=lambda item: item[0],
         )
         for _, packet in packets:
             self.out.mux_one(packet)
         return len(stamps)
+
+    def _add_chapters(self, head: list[tuple[Fraction, AnyPacket]]) -> None:
+        """Set the chapters where the pictures that they belong to will be."""
+        shift = self.cut.shift
+        if self.out.format.name in ("matroska", "webm"):  # moves all streams, but not these, so that none is below zero
+            stamps = [p.pts * p.time_base for _, p in head if p.pts is not None and p.time_base is not None]
+            shift += min([*stamps, Fraction(0)])
+        self.out.set_chapters(move_chapters(self.original.chapters(), self.cut.start, self.cut.stop, shift))
 
     @property
     def _timecode_rate(self) -> Fraction:
@@ -194,6 +211,9 @@ class _Join:
                 continue
             if not cover and not self._is_inside(packet, stamp):
                 continue
+            if packet.stream.type == "subtitle":
+                self._clip(packet)
+                stamp = packet.pts if packet.pts is not None else stamp
             if self.cut.shift and not cover:
                 shift = round(self.cut.shift / packet.time_base)
                 packet.pts = None if packet.pts is None else packet.pts - shift
@@ -202,6 +222,20 @@ class _Join:
             time = stamp * packet.time_base
             packet.stream = copies[packet.stream.index]
             yield time, packet
+
+    def _clip(self, packet: AnyPacket) -> None:
+        """Let a subtitle that is shown at an edge of the part begin or end there.
+
+        Else Matroska would move all streams for the sake of one that begins before zero.
+        """
+        if packet.pts is None or packet.time_base is None or not packet.duration:
+            return
+        stop = packet.pts + packet.duration
+        if self.cut.stop is not None:
+            stop = min(stop, round(self.cut.stop / packet.time_base))
+        if self.cut.start is not None and packet.pts < self.cut.start / packet.time_base:
+            packet.pts = packet.dts = math.ceil(self.cut.start / packet.time_base)
+        packet.duration = max(stop - packet.pts, 0)
 
     def _demuxed(self, streams: list[Stream]) -> Iterator[AnyPacket]:
         try:
