@@ -14,6 +14,7 @@ from av.stream import DataStream, Discard, Stream
 
 from vidsr.media.probe import SourceInfo, is_cover, open_source
 from vidsr.media.subtitles import TextTrack, converted_codec
+from vidsr.media.tags import TagPlan, labels_of, plan_tags
 from vidsr.media.timecode import is_timecode, tagged_timecode
 
 _COVER_SUFFIXES = {"mjpeg": "jpg"}
@@ -29,6 +30,7 @@ class CopyPlan:
     streams: tuple[int, ...]  # indices of streams that become streams
     covers: tuple[int, ...]  # indices of cover pictures that become attachments
     converted: Mapping[int, str]  # of `streams`, the subtitles that get another codec, and which
+    tags: TagPlan  # of the file, of the video and of `streams`
     losses: tuple[str, ...]  # one line for each thing that is left out
     conversions: tuple[str, ...]  # one line for each thing that gets another form
 
@@ -50,7 +52,7 @@ class CopyPlan:
         copies: dict[int, Stream] = {}
         for index in self.streams:
             copy = texts[index].add_to(out) if index in texts else _add_copy(out, original.streams[index])
-            copy_tags(original.streams[index], copy)
+            self.tags.labels[index].apply(copy)
             if index not in texts:
                 copies[index] = copy
         return copies
@@ -84,23 +86,36 @@ def plan_copies(source: SourceInfo, container: str) -> CopyPlan:
                 covers.append(stream.index)
             else:
                 streams.append(stream.index)
-        for tags in (original.metadata, original.streams[source.video.stream_index].metadata):
-            timecode = tagged_timecode(tags)
+        tags = _plan_tags(original, source.video.stream_index, streams, container)
+        losses += _lost_tags(original, tags, container)
+        for given in (original.metadata, original.streams[source.video.stream_index].metadata):
+            timecode = tagged_timecode(given)
             if timecode is not None and not is_timecode(timecode):
                 losses.append(f"left out: the time code {timecode!r}, which is none (hh:mm:ss:ff)")
     return CopyPlan(
         streams=tuple(streams),
         covers=tuple(covers),
         converted=converted,
+        tags=tags,
         losses=tuple(losses),
         conversions=tuple(conversions),
     )
 
 
-def copy_tags(source: Stream, target: Stream) -> None:
-    """Give a stream the language, title, further tags and disposition of another."""
-    target.metadata.update(source.metadata)
-    target.disposition = source.disposition
+def _plan_tags(original: InputContainer, video: int, streams: list[int], container: str) -> TagPlan:
+    labels = {n: labels_of(original.streams[n], is_upscaled=n == video) for n in (video, *streams)}
+    pictures = [n for n in streams if is_cover(original.streams[n]) or original.streams[n].type == "attachment"]
+    return plan_tags(container, original.metadata, labels, unchecked=pictures)
+
+
+def _lost_tags(original: InputContainer, tags: TagPlan, container: str) -> list[str]:
+    lines = [
+        f"left out: {', '.join(names)} of {_describe(original.streams[index])}: {container} has no place for it"
+        for index, names in tags.lost_labels.items()
+    ]
+    if tags.lost_file_tags:
+        lines.append(f"left out: tags of the file: {', '.join(tags.lost_file_tags)}: {container} has no place for them")
+    return lines
 
 
 def _is_made_anew(stream: Stream, original: InputContainer) -> bool:

@@ -22,7 +22,7 @@ from av.stream import Stream
 from vidsr.errors import TargetError
 from vidsr.frames import PictureFormat
 from vidsr.media.chapters import move_chapters
-from vidsr.media.copies import CopyPlan, copy_tags
+from vidsr.media.copies import CopyPlan
 from vidsr.media.probe import SourceInfo, is_cover, open_source
 from vidsr.media.subtitles import TextTrack
 from vidsr.media.timecode import advance, rate_of, tagged_timecode
@@ -76,7 +76,9 @@ def join(
     name = CONTAINERS[target.suffix.lower()]
     try:
         with open_source(source.path) as original, target_errors(target):
-            with av.open("file:" + os.fspath(part), "w", format=name, options=_mux_options(name, source)) as out:
+            with av.open(
+                "file:" + os.fspath(part), "w", format=name, options=_mux_options(name, source, copies)
+            ) as out:
                 joining = _Join(segments, source, picture, sample_aspect_ratio, copies, cut, original, out, on_notice)
                 num_frames = joining.run(tags)
             publish(part, target)
@@ -86,13 +88,13 @@ def join(
     return num_frames
 
 
-def _mux_options(container: str, source: SourceInfo) -> dict[str, str]:
+def _mux_options(container: str, source: SourceInfo, copies: CopyPlan) -> dict[str, str]:
     if container not in ("mp4", "mov"):
         return {}
     # Edit lists hold start offsets in this unit; the default of 1/1000 would round sound against picture.
     scale = math.lcm(source.video.time_base.denominator, 48000)
     return {
-        "movflags": "+faststart+use_metadata_tags" if container == "mov" else "+faststart",
+        "movflags": "+faststart+use_metadata_tags" if copies.tags.keeps_any_tag else "+faststart",
         "movie_timescale": str(scale if scale < 2**31 else 90000),
     }
 
@@ -136,14 +138,13 @@ class _Join:
         video.codec_context.sample_aspect_ratio = self.sample_aspect_ratio
         if self.out.format.name in ("mp4", "mov"):  # a timecode track needs it and fails the file without
             video.codec_context.framerate = self._timecode_rate
-        original_video = self.original.streams[self.source.video.stream_index]
-        copy_tags(original_video, video)
+        self.copies.tags.labels[self.source.video.stream_index].apply(video)
         if self.source.display_matrix is not None:
             numbers = memoryview(self.source.display_matrix).cast("i")
             video.set_display_matrix(list(numbers))
         texts = {n: TextTrack(self.source.path, n, codec) for n, codec in self.copies.converted.items()}
         copies = self.copies.add_to(self.out, self.original, texts)
-        self.out.metadata.update({**self.source.tags, **tags})
+        self.out.metadata.update({**self.copies.tags.file_tags, **tags})
         self._advance_timecodes()
         copied = self._copied_packets(copies)
         head = list(islice(copied, _PEEKED_PACKETS))
