@@ -136,6 +136,32 @@ def test_telemetry_and_time_code_of_an_action_camera(shared_media, tmp_path):
         assert track.metadata["handler_name"] == "\tGoPro MET"
 
 
+def test_telemetry_of_a_part_keeps_its_time(shared_media, tmp_path):
+    source = shared_media / "19_gopro_karma_tmcd.mp4"
+    upscale(source, tmp_path / "out.mp4", start=45, stop=65)
+    start, stop = Fraction(45045, 30000), Fraction(65065, 30000)
+    inside = [(data, pts - start, duration) for data, pts, duration in data_packets(source) if start <= pts < stop]
+    assert [data for data, _, _ in inside] == [data for data, _, _ in data_packets(tmp_path / "out.mp4")] != []
+    times = [[time for _, time, _ in packets] for packets in (inside, data_packets(tmp_path / "out.mp4"))]
+    assert all(abs(a - b) <= Fraction(1, 1000) for a, b in zip(*times, strict=True))
+    assert set(timecodes(tmp_path / "out.mp4")) == {"19:26:49:19"}
+
+
+def test_drawn_subtitles_that_mp4_holds(shared_media, look, tmp_path):
+    source = shared_media / "08_mkv_vobsub.mkv"
+    assert upscale(source, tmp_path / "out.mp4", stop=1) == []
+    assert look.packets(tmp_path / "out.mp4", "subtitle") == look.packets(source, "subtitle")
+
+
+def test_a_drawn_subtitle_that_is_shown_as_a_part_begins(shared_media, look, tmp_path):
+    source = shared_media / "08_mkv_pgs_subs.mkv"  # shown from 0 to 1.24 s, as two packets without duration
+    (before,) = look.packets(source, "subtitle")
+    upscale(source, tmp_path / "out.mkv", start=20, stop=21)
+    (after,) = look.packets(tmp_path / "out.mkv", "subtitle")
+    assert [digest for digest, _ in after] == [before[0][0]]
+    assert after[0][1] - look.video(tmp_path / "out.mkv").times[0] < Fraction(2, 1000)
+
+
 @pytest.mark.parametrize(
     ("name", "suffix", "num_lines"),
     [

@@ -157,7 +157,7 @@ def _trial(stream: Stream, container: str) -> str | None:
             codec = stream.codec_context.codec
             if not {codec.name, codec.canonical_name} & trial.supported_codecs:
                 return f"{container} cannot hold {codec.canonical_name}"
-        if stream.type in ("audio", "subtitle", "data"):
+        if stream.type not in ("video", "attachment"):
             _add_copy(trial, stream)
             trial.start_encoding()
     except (ValueError, av.error.FFmpegError) as error:

@@ -203,6 +203,7 @@ class _Join:
         streams = [self.original.streams[index] for index in copies]
         if not any(stream.type != "attachment" for stream in streams):
             return
+        held: dict[int, AnyPacket] = {}  # subtitles without duration last until the next: what is shown at the start
         for packet in self._demuxed([stream for stream in streams if stream.type != "attachment"]):
             cover = is_cover(packet.stream)
             if cover and packet.size:
@@ -210,33 +211,48 @@ class _Join:
             stamp = packet.dts if packet.dts is not None else packet.pts
             if packet.size == 0 or stamp is None or packet.time_base is None:
                 continue
-            if not cover and not self._is_inside(packet, stamp):
-                continue
-            if packet.stream.type == "subtitle":
-                self._clip(packet)
-                stamp = packet.pts if packet.pts is not None else stamp
-            if self.cut.shift and not cover:
-                shift = round(self.cut.shift / packet.time_base)
-                packet.pts = None if packet.pts is None else packet.pts - shift
-                packet.dts = None if packet.dts is None else packet.dts - shift
-                stamp -= shift
-            time = stamp * packet.time_base
-            packet.stream = copies[packet.stream.index]
-            yield time, packet
+            if cover or self._is_inside(packet, stamp):
+                for early in (*held.values(), packet):
+                    yield self._placed(early, copies)
+                held.clear()
+            elif packet.stream.type == "subtitle" and not packet.duration and self._is_early(packet):
+                held[packet.stream.index] = packet
+        for early in held.values():
+            yield self._placed(early, copies)
+
+    def _placed(self, packet: AnyPacket, copies: dict[int, Stream]) -> tuple[Fraction, AnyPacket]:
+        """A packet at its place in the target, with its decoding time in seconds."""
+        base = packet.time_base
+        assert base is not None
+        if packet.stream.type == "subtitle":
+            self._clip(packet)
+        if self.cut.shift and not is_cover(packet.stream):
+            shift = round(self.cut.shift / base)
+            packet.pts = None if packet.pts is None else packet.pts - shift
+            packet.dts = None if packet.dts is None else packet.dts - shift
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        assert stamp is not None
+        packet.stream = copies[packet.stream.index]
+        return stamp * base, packet
 
     def _clip(self, packet: AnyPacket) -> None:
         """Let a subtitle that is shown at an edge of the part begin or end there.
 
         Else Matroska would move all streams for the sake of one that begins before zero.
         """
-        if packet.pts is None or packet.time_base is None or not packet.duration:
+        if packet.pts is None or packet.time_base is None:
             return
-        stop = packet.pts + packet.duration
+        stop = packet.pts + (packet.duration or 0)
         if self.cut.stop is not None:
             stop = min(stop, round(self.cut.stop / packet.time_base))
-        if self.cut.start is not None and packet.pts < self.cut.start / packet.time_base:
+        if self._is_early(packet) and self.cut.start is not None:
             packet.pts = packet.dts = math.ceil(self.cut.start / packet.time_base)
         packet.duration = max(stop - packet.pts, 0)
+
+    def _is_early(self, packet: AnyPacket) -> bool:
+        if self.cut.start is None or packet.pts is None or packet.time_base is None:
+            return False
+        return packet.pts * packet.time_base < self.cut.start
 
     def _demuxed(self, streams: list[Stream]) -> Iterator[AnyPacket]:
         try:
@@ -249,7 +265,9 @@ class _Join:
         assert base is not None
         start = (packet.pts if packet.pts is not None else stamp) * base
         stop = start + (packet.duration or 0) * base
-        if self.cut.start is not None and (stop <= self.cut.start if packet.duration else start < self.cut.start):
+        # Sound and subtitles that reach into the part belong to it; of telemetry, half a packet would be stretched.
+        reaches_in = bool(packet.duration) and packet.stream.type != "data"
+        if self.cut.start is not None and (stop <= self.cut.start if reaches_in else start < self.cut.start):
             return False
         return self.cut.stop is None or start < self.cut.stop
 
