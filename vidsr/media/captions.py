@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
+
+from vidsr.media.sidedata import side_data_of
 
 CAPTION_KINDS = ("CEA-608 field 1", "CEA-608 field 2", "CEA-708", "CEA-708")  # by the type of a triplet
 # Codecs with a place for captions in the picture itself, by FFmpeg's names of the codecs.
@@ -30,11 +31,8 @@ _AV1_FRAME_TYPES = (3, 6)  # a frame header of its own, or with its tiles
 
 def captions_of(frame: VideoFrame) -> bytes | None:
     """The caption triplets that a decoder found with a frame."""
-    try:
-        data = frame.side_data.get("A53_CC")
-    except ValueError:  # PyAV refuses all side data of a frame with a kind that it has no name for
-        return None
-    return bytes(data) if isinstance(data, SideData) and data.buffer_size else None
+    data = (side_data_of(frame) or {}).get("A53_CC")
+    return bytes(data) if data is not None and data.buffer_size else None
 
 
 def scan_packet(data: bytes) -> bytes | None:

@@ -13,7 +13,6 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -21,6 +20,7 @@ from vidsr.errors import SourceError, SourceMissingError
 from vidsr.frames import PictureFormat, VideoInfo
 from vidsr.media.captions import CODECS_TO_SCAN, SCAN_BYTES, captions_of, kinds_of, scan_packet
 from vidsr.media.formats import delivered_layout, resolve_color
+from vidsr.media.sidedata import UNNAMED, side_data_of
 
 _AV_TIME_BASE = 1_000_000
 # What the first frame may say beside its pixels that no target gets yet; PyAV can read it but not write it.
@@ -137,7 +137,8 @@ def probe(path: Path) -> SourceInfo:
         stream = find_video_stream(container, path)
         frame = _first_frame(container, stream, path)
         video = _video_info(container, stream, frame, pts)
-        matrix = frame.side_data.get("DISPLAYMATRIX")
+        side_data = side_data_of(frame)
+        matrix = (side_data or {}).get("DISPLAYMATRIX")
         return SourceInfo(
             path=path,
             container=container.format.name,
@@ -146,12 +147,14 @@ def probe(path: Path) -> SourceInfo:
             pts=pts,
             keyframe_pts=keyframe_pts,
             has_timestamps=has_timestamps,
-            display_matrix=bytes(matrix) if isinstance(matrix, SideData) else None,
+            display_matrix=None if matrix is None else bytes(matrix),
             others=tuple(_others(container, stream)),
             tags=dict(container.metadata),
             num_chapters=len(container.chapters()),
             is_interlaced=bool(frame.interlaced_frame),
-            unkept=tuple(text for name, text in _UNKEPT_SIDE_DATA.items() if frame.side_data.get(name) is not None),
+            unkept=(UNNAMED,)
+            if side_data is None
+            else tuple(text for name, text in _UNKEPT_SIDE_DATA.items() if name in side_data),
             captions=frozenset(captions | kinds_of(captions_of(frame) or b"")),
         )
 
