@@ -70,6 +70,13 @@ def test_variable_rate_and_dropped_numbers_do_not_fail_the_file(make_clip, tmp_p
     assert set(timecodes(tmp_path / f"out{suffix}")) == {"00:01:00;22"}  # a second later
 
 
+@pytest.mark.parametrize("rate", [Fraction(1, 4), Fraction(1000)], ids=str)
+def test_rates_that_no_time_code_has_do_not_fail_the_file(make_clip, tmp_path, rate):
+    clip = make_clip("in.mkv", rate=rate, time_base=1 / rate, video_metadata={"timecode": "10:00:00:00"})
+    assert upscale(clip.path, tmp_path / "out.mov") == []
+    assert set(timecodes(tmp_path / "out.mov")) == {"10:00:00:00"}
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_what_is_no_time_code_is_named_and_costs_nothing_else(make_clip, look, tmp_path, suffix):
     clip = make_clip("in.mkv", video_metadata={"timecode": "noon"})

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from vidsr.media.timecode import advance, timecode_of
+from vidsr.media.timecode import advance, rate_of, timecode_of
 
 NTSC = Fraction(30000, 1001)
 
@@ -59,3 +59,18 @@ def test_what_is_no_time_code(timecode):
 def test_dropped_numbers_need_their_rate():
     with pytest.raises(ValueError, match=r"29\.97"):
         advance("00:00:00;00", 1, Fraction(25))
+
+
+@pytest.mark.parametrize(
+    ("timecode", "frame_rate", "expected"),
+    [
+        ("01:00:00:00", Fraction(24000, 1001), Fraction(24000, 1001)),
+        ("01:00:00;00", NTSC, NTSC),
+        ("01:00:00;00", Fraction(29), NTSC),
+        ("01:00:00;00", Fraction(55), 2 * NTSC),
+        ("01:00:00:00", Fraction(1, 10), Fraction(25)),
+        ("01:00:00:00", Fraction(1000), Fraction(25)),
+    ],
+)
+def test_the_rate_of_a_time_code(timecode, frame_rate, expected):
+    assert rate_of(timecode, frame_rate) == expected

@@ -65,7 +65,10 @@ def drops_frames(timecode: str) -> bool:
 
 
 def rate_of(timecode: str, frame_rate: Fraction) -> Fraction:
-    """The rate that a time code counts at: that of the frames, if it does not say by dropping that it is another."""
+    """The rate that a time code counts at: that of the frames, if it does not say by dropping that it is another.
+
+    FFmpeg takes 1 to 255 frames a second; at other rates the code counts in 1/25 seconds rather than fail the file.
+    """
     if drops_frames(timecode) and (frame_rate <= 0 or round(frame_rate) % 30):
         return Fraction(60000 if frame_rate > 45 else 30000, 1001)
-    return frame_rate
+    return frame_rate if 1 <= round(frame_rate) <= 255 else Fraction(25)
