@@ -26,7 +26,7 @@ LADDER = [
     {"__main__"},
 ]
 # Rooms of one row that build on each other, in this direction only.
-WITHIN_A_ROW = {("options", "errors"), ("color", "resample"), ("store", "download")}
+WITHIN_A_ROW = {("options", "errors"), ("options", "frames"), ("color", "resample"), ("store", "download")}
 # From the bottom row only, whatever stands between.
 BOTTOM_ONLY = {"pipeline"}
 # Every room may ask for the version.

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from vidsr.errors import UsageError
+from vidsr.errors import LossError, UsageError
 from vidsr.frames import PictureFormat, PixelLayout
-from vidsr.geometry import output_sample_aspect_ratio, output_size
+from vidsr.geometry import Orientation, orientation, output_sample_aspect_ratio, output_size
 from vidsr.media.copies import CopyPlan, plan_copies
-from vidsr.media.encoders import Encoder, carries_captions, choose_layout, find_encoder, fit_slices
+from vidsr.media.encoders import (
+    Encoder,
+    SegmentFormat,
+    carries_captions,
+    check_options,
+    choose_layout,
+    find_encoder,
+    fit_slices,
+)
 from vidsr.media.formats import output_color
-from vidsr.media.join import CONTAINERS, Cut, aspect_loss
+from vidsr.media.join import Cut, aspect_loss
 from vidsr.media.probe import SourceInfo, probe
 from vidsr.media.reader import Window
 from vidsr.media.scc import SCC_KIND
 from vidsr.media.writer import EncodeSettings
 from vidsr.options import UpscaleOptions
 from vidsr.pipeline.plan import Plan, make_plan, point_to_ticks
-from vidsr.target import check_container, check_sidecar, check_target, default_target
+from vidsr.target import check_sidecar, check_target, container_of, possible_targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +39,9 @@ class Prepared:
     source: SourceInfo
     target: Path
     encoder: Encoder
+    encoder_options: Mapping[str, str]
     picture: PictureFormat  # of the target
+    orientation: Orientation  # what is applied to the pixels
     window: Window
     plan: Plan
     copies: CopyPlan
@@ -38,15 +49,20 @@ class Prepared:
     @property
     def container(self) -> str:
         """FFmpeg's name of the target's format."""
-        return CONTAINERS[self.target.suffix.lower()]
+        return container_of(self.target)
 
     @property
     def sample_aspect_ratio(self) -> Fraction:
         """Of the target."""
         video, picture = self.source.video, self.picture
-        return output_sample_aspect_ratio(
-            video.sample_aspect_ratio, video.picture.width, video.picture.height, picture.width, picture.height
-        )
+        width, height = self.orientation.size(video.picture.width, video.picture.height)
+        ratio = 1 / video.sample_aspect_ratio if self.orientation.transposed else video.sample_aspect_ratio
+        return output_sample_aspect_ratio(ratio, width, height, picture.width, picture.height)
+
+    @property
+    def display_matrix(self) -> bytes | None:
+        """Of the target: what is left for a player to turn."""
+        return self.source.display_matrix if self.orientation == Orientation() else None
 
     @property
     def shift(self) -> int:
@@ -77,16 +93,21 @@ class Prepared:
 
     @property
     def encode_settings(self) -> EncodeSettings:
-        video, options = self.source.video, self.options
+        video = self.source.video
         return EncodeSettings(
             codec=self.encoder.name,
-            segment_format=self.encoder.segment_format,
-            options=fit_slices(self.encoder.name, self.encoder.options(options.crf, options.preset), self.picture),
+            segment_format=self._segment_format,
+            options=self.encoder_options,
             picture=self.picture,
             time_base=video.time_base,
             frame_rate=video.average_rate or Fraction(25),
             sample_aspect_ratio=self.sample_aspect_ratio,
         )
+
+    @property
+    def _segment_format(self) -> SegmentFormat:
+        with_alpha = self.encoder.alpha_segment_format
+        return with_alpha if with_alpha and self.picture.layout.has_alpha else self.encoder.segment_format
 
     def conversions(self) -> list[str]:
         """One line for everything that the target will have in another form."""
@@ -125,44 +146,62 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
 
     Raises:
         SourceError, UsageError, TargetError: whatever can be known to be wrong without a network.
+        LossError: something would be lost and the options forbid it.
     """
     info = probe(source)
-    target = target or default_target(source, options)
-    check_target(target, source, overwrite=overwrite)
     encoder = find_encoder(options.codec)
-    check_container(target, encoder)
-    encoder.options(options.crf, options.preset)  # refuses what the encoder does not have
-    picture = _target_picture(info.video.picture, encoder, options)
+    targets = possible_targets(source, target, encoder, options)
+    # The first of those that lose least.
+    prepared = min((_decide(info, t, encoder, options) for t in targets), key=lambda p: len(p.losses()))
+    check_target(prepared.target, source, overwrite=overwrite)
+    if prepared.scc is not None and SCC_KIND in info.captions:
+        check_sidecar(prepared.scc, overwrite=overwrite)
+    check_options(encoder.name, prepared.encoder_options, prepared.picture)
+    if options.strict and prepared.losses():
+        raise LossError(f"{source}: would lose something, and strict forbids it: {'; '.join(prepared.losses())}")
+    return prepared
+
+
+def _decide(info: SourceInfo, target: Path, encoder: Encoder, options: UpscaleOptions) -> Prepared:
+    turned = orientation(info.display_matrix) if options.rotation == "apply" else Orientation()
+    container = container_of(target)
+    picture = _target_picture(info.video.picture, turned, encoder, container, options)
+    encoder_options = encoder.options(options.crf, options.preset, options.encoder_options)
+    if picture.layout.has_alpha:
+        encoder_options = {**encoder.alpha_settings, **encoder_options}
+    if "slices" not in dict(options.encoder_options):
+        encoder_options = fit_slices(encoder.name, encoder_options, picture)
     window = _window(info, options)
     num_frames = sum(pts in window for pts in info.pts)
     if num_frames == 0:
-        raise UsageError(f"{source}: no frame lies between start and stop; it has {len(info.pts)} frames")
-    prepared = Prepared(
+        raise UsageError(f"{info.path}: no frame lies between start and stop; it has {len(info.pts)} frames")
+    return Prepared(
         options=options,
         source=info,
         target=target,
         encoder=encoder,
+        encoder_options=encoder_options,
         picture=picture,
+        orientation=turned,
         window=window,
         plan=make_plan(target, num_frames, window.start, window.stop),
-        copies=plan_copies(info, CONTAINERS[target.suffix.lower()]),
+        copies=plan_copies(info, container),
     )
-    if prepared.scc is not None and SCC_KIND in info.captions:
-        check_sidecar(prepared.scc, overwrite=overwrite)
-    return prepared
 
 
-def _target_picture(source: PictureFormat, encoder: Encoder, options: UpscaleOptions) -> PictureFormat:
-    layout = choose_layout(encoder, source.layout, options.pix_fmt)
+def _target_picture(
+    source: PictureFormat, turned: Orientation, encoder: Encoder, container: str, options: UpscaleOptions
+) -> PictureFormat:
+    layout = choose_layout(encoder, source.layout, options.pix_fmt, container)
     even = encoder.even_sides and layout.family == "yuv"
     width, height = output_size(
-        source.width,
-        source.height,
+        *turned.size(source.width, source.height),
         options,
         even_x=even and layout.chroma_shift_x > 0,
         even_y=even and layout.chroma_shift_y > 0,
     )
-    return PictureFormat(width=width, height=height, layout=layout, color=output_color(source, layout))
+    color = output_color(source, layout, (width, height), options.matrix)
+    return PictureFormat(width=width, height=height, layout=layout, color=color)
 
 
 def _window(source: SourceInfo, options: UpscaleOptions) -> Window:

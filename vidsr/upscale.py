@@ -40,6 +40,7 @@ class Result:
     num_frames: int
     seconds_elapsed: float
     stage_times: StageTimes
+    color_drift: tuple[float, float, float]  # mean R', G', B' of the result less the source's, in levels of 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,13 +89,14 @@ class Run:
         with target_errors(self.prepared.target):
             plan.work_folder.mkdir(exist_ok=True)
         try:
-            times = self._make_segment(plan.segments[0])
+            times, drift = self._make_segment(plan.segments[0])
             scc = self._write_scc()
             num_frames = join(
                 [plan.segment_path(segment) for segment in plan.segments],
                 self.prepared.source,
                 self.prepared.picture,
                 self.prepared.sample_aspect_ratio,
+                self.prepared.display_matrix,
                 self.prepared.copies,
                 self.prepared.cut,
                 plan.work_folder / "joined.part",
@@ -107,8 +109,11 @@ class Run:
         finally:
             shutil.rmtree(plan.work_folder, ignore_errors=True)
         seconds = time.perf_counter() - began
-        self.on_event(Finished(target=self.prepared.target, num_frames=num_frames, seconds_elapsed=seconds))
-        return Result(target=self.prepared.target, num_frames=num_frames, seconds_elapsed=seconds, stage_times=times)
+        target = self.prepared.target
+        self.on_event(Finished(target=target, num_frames=num_frames, seconds_elapsed=seconds, color_drift=drift))
+        return Result(
+            target=target, num_frames=num_frames, seconds_elapsed=seconds, stage_times=times, color_drift=drift
+        )
 
     def estimate(self) -> Estimate:
         """Measure one frame of the source (after one to warm up) and reckon the whole run from it."""
@@ -136,21 +141,24 @@ class Run:
             self.upscaler,
             self.prepared.source.video.picture,
             self.prepared.picture,
+            self.prepared.orientation,
             open_lane(self.upscaler.device),
             batch=batch,
             queue_batches=_QUEUE_BATCHES,
         )
 
-    def _make_segment(self, segment: Segment) -> StageTimes:
+    def _make_segment(self, segment: Segment) -> tuple[StageTimes, tuple[float, float, float]]:
         worker = self._worker(self.batch)
         window = Window(segment.start, segment.stop)
-        return run_stages(
+        times = run_stages(
             lambda: self._filled_batches(worker, window),
             worker.run,
             lambda batches: self._encode(worker, segment, batches),
             capacity=_QUEUE_BATCHES,
             rings=(worker.free_inputs, worker.free_outputs),
         )
+        red, green, blue = worker.color_drift()
+        return times, (255 * red, 255 * green, 255 * blue)
 
     def _filled_batches(self, worker: FrameWorker, window: Window) -> Iterator[HostBatch]:
         batch: HostBatch | None = None

@@ -56,9 +56,15 @@ def command(
     codec: arg.Codec = None,
     crf: arg.Crf = None,
     preset: arg.Preset = None,
+    encoder_options: arg.EncoderOptions = None,
     pix_fmt: arg.PixFmt = None,
+    matrix: arg.Matrix = None,
+    rotation: arg.Rotation = None,
+    alpha: arg.Alpha = None,
     start: arg.Start = None,
     stop: arg.Stop = None,
+    container: arg.Container = None,
+    strict: arg.Strict = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace targets that exist.")] = False,
     dry_run: Annotated[
         bool,
@@ -92,16 +98,15 @@ def command(
 
 
 def _jobs(sources: list[Path], output: Path | None, options: UpscaleOptions) -> Iterator[tuple[Path, Path | None]]:
-    """(source, target) of each file to do; a target of None is the default one beside its source."""
+    """(source, target) of each file to do; the target may be a folder, or None: beside its source."""
     if len(sources) == 1 and not sources[0].is_dir():
-        folder = output if output is not None and output.is_dir() else None
-        yield sources[0], folder / default_target(sources[0], options).name if folder else output
+        yield sources[0], output
         return
     if output is not None and output.suffix and not output.is_dir():
         raise UsageError(f"{output}: with several sources the output is a folder")
     for source in sources:
         if not source.is_dir():
-            yield source, _make_folder(output) / default_target(source, options).name if output else None
+            yield source, _make_folder(output) if output else None
             continue
         videos = sorted(p for p in source.iterdir() if p.suffix.lower() in _VIDEO_SUFFIXES and p.is_file())
         if not videos:
@@ -109,7 +114,7 @@ def _jobs(sources: list[Path], output: Path | None, options: UpscaleOptions) -> 
         folder_name = default_target(source.resolve(), options).stem
         folder = _make_folder(output or source.resolve().with_name(folder_name))
         for video in videos:
-            yield video, folder / default_target(video, options).name
+            yield video, folder
 
 
 def _make_folder(folder: Path) -> Path:

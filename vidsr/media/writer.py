@@ -1,6 +1,7 @@
 """Encoding: planes in, one finished segment file out, with every time stamp exactly as given.
 
-Segments are NUT files, which keep any time base to the tick, or MOV for the one codec that NUT does not know.
+Segments are NUT files, which keep any time base to the tick, MOV for the one codec that NUT does not know, or
+Matroska for pictures with alpha beside their packets.
 What players want is made of them by `join`.
 """
 
@@ -14,18 +15,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import av
 import numpy as np
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vidsr.errors import DiskFullError, TargetError, UsageError, VidsrError
 from vidsr.frames import FrameTime, PictureFormat, Plane
 from vidsr.media.captions import CARRYING_CODECS, embed
+from vidsr.media.encoders import SegmentFormat, samples_for
 from vidsr.media.reader import plane_view
 from vidsr.media.scc import record_path, write_record
 
@@ -37,7 +40,7 @@ class EncodeSettings:
     """Everything an encoder needs to know before the first frame."""
 
     codec: str
-    segment_format: Literal["nut", "mov"]
+    segment_format: SegmentFormat
     options: Mapping[str, str]
     picture: PictureFormat
     time_base: Fraction
@@ -60,6 +63,8 @@ class SegmentWriter:
         self._last_pts = -1
         self._decoding_times: deque[int] = deque()
         self._captions: dict[int, bytes] = {}  # by pts: to be put into packets, or all if the codec has no place
+        self._samples = samples_for(settings.codec, settings.picture.layout)
+        self._reformatter = VideoReformatter()
         with target_errors(path):
             self._container = av.open(
                 "file:" + os.fspath(self._part), "w", format=settings.segment_format, options=self._mux_options()
@@ -80,7 +85,7 @@ class SegmentWriter:
         stream.time_base = settings.time_base
         context = stream.codec_context
         context.width, context.height = settings.picture.width, settings.picture.height
-        context.pix_fmt = settings.picture.layout.name
+        context.pix_fmt = self._samples
         context.time_base = settings.time_base
         context.sample_aspect_ratio = settings.sample_aspect_ratio
         set_color(context, settings.picture)
@@ -104,6 +109,8 @@ class SegmentWriter:
         frame = VideoFrame(picture.width, picture.height, picture.layout.name)
         for index, (plane, shape) in enumerate(zip(planes, picture.plane_shapes, strict=True)):
             np.copyto(plane_view(frame.planes[index], shape, picture.layout.dtype), plane)
+        if self._samples != picture.layout.name:  # the same samples, arranged otherwise
+            frame = self._reformatter.reformat(frame, format=self._samples, interpolation="POINT", threads=1)
         frame.pts, frame.duration = time.pts, time.duration
         frame.time_base = self._settings.time_base
         set_color(frame, picture)  # a frame's own tags come before the encoder's
