@@ -10,6 +10,7 @@ import typer
 
 from vidsr.cli.exits import exits
 from vidsr.frames import MATRIX_NAMES, PRIMARIES_NAMES, TRANSFER_NAMES
+from vidsr.media.fields import Scan, recognise_fields
 from vidsr.media.probe import SourceInfo, probe
 
 
@@ -19,16 +20,19 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what a file holds, as vidsr reads it, and what it had to guess."""
-    facts = _facts(probe(source))
+    info = probe(source)
+    facts = _facts(info, recognise_fields(info))
     if as_json:
         print(json.dumps(facts))
         return
     for name, value in facts.items():
+        if name == "scan_warning" and value is None:
+            continue
         for line in value if isinstance(value, list) else [value]:
             print(f"{name.replace('_', ' '):<18} {line}")
 
 
-def _facts(info: SourceInfo) -> dict[str, object]:
+def _facts(info: SourceInfo, scan: Scan) -> dict[str, object]:
     video = info.video
     picture, color = video.picture, video.picture.color
     deltas = {b - a for a, b in zip(info.pts, info.pts[1:], strict=False)}
@@ -50,7 +54,9 @@ def _facts(info: SourceInfo) -> dict[str, object]:
         "transfer": said("transfer", TRANSFER_NAMES.get(color.transfer, str(color.transfer))),
         "sample_aspect": f"{video.sample_aspect_ratio.numerator}:{video.sample_aspect_ratio.denominator}",
         "rotation_degrees": video.rotation_degrees,
-        "interlaced": info.is_interlaced,
+        "scan": str(scan),
+        "scan_warning": scan.warning,
+        "flagged_as": scan.flagged if scan.flagged_order is None else f"{scan.flagged} {scan.flagged_order}",
         "unkept": list(info.unkept),
         "time_base": str(base),
         "rate_from_header": None if video.average_rate is None else round(float(video.average_rate), 4),
