@@ -11,7 +11,9 @@ from vidsr.errors import LossError, UsageError
 from vidsr.frames import PictureFormat, PixelLayout
 from vidsr.geometry import Orientation, orientation, output_sample_aspect_ratio, output_size
 from vidsr.media.copies import CopyPlan, plan_copies
+from vidsr.media.deinterlace import FieldWork, choose_field_work, delivered, field_losses, field_notes
 from vidsr.media.encoders import Encoder, SegmentFormat, check_options, choose_layout, find_encoder, fit_slices
+from vidsr.media.fields import Scan, recognise_fields
 from vidsr.media.formats import output_color
 from vidsr.media.join import Cut, aspect_loss
 from vidsr.media.probe import SourceInfo, probe
@@ -28,6 +30,9 @@ class Prepared:
 
     options: UpscaleOptions
     source: SourceInfo
+    scan: Scan
+    fields: FieldWork | None  # what is done to the frames on reading
+    delivered: SourceInfo  # the source with the times and the number of the frames that then come
     target: Path
     encoder: Encoder
     encoder_options: Mapping[str, str]
@@ -58,11 +63,11 @@ class Prepared:
     @property
     def shift(self) -> int:
         """Ticks that all time stamps lose: the output of a part starts at 0, that of a whole not before it."""
-        return self.window.start if self.window.start is not None else min(self.source.pts[0], 0)
+        return self.window.start if self.window.start is not None else min(self.delivered.pts[0], 0)
 
     @property
     def cut(self) -> Cut:
-        base = self.source.video.time_base
+        base = self.delivered.video.time_base
         start, stop = self.window.start, self.window.stop
         return Cut(
             start=None if start is None else start * base,
@@ -72,7 +77,7 @@ class Prepared:
 
     @property
     def encode_settings(self) -> EncodeSettings:
-        video = self.source.video
+        video = self.delivered.video
         return EncodeSettings(
             codec=self.encoder.name,
             segment_format=self._segment_format,
@@ -88,12 +93,15 @@ class Prepared:
         with_alpha = self.encoder.alpha_segment_format
         return with_alpha if with_alpha and self.picture.layout.has_alpha else self.encoder.segment_format
 
+    def notes(self) -> list[str]:
+        """What else there is to know before the work: nothing of it is lost."""
+        return field_notes(self.scan, self.fields)
+
     def losses(self) -> list[str]:
         """One line for everything of the source that the target will not have."""
         layout, target_layout = self.source.video.picture.layout, self.picture.layout
         lines = [*self.copies.losses, *(f"left out: {text}" for text in self.source.unkept)]
-        if self.source.is_interlaced:
-            lines.append("the source is interlaced and is upscaled as if it were not; deinterlace it first")
+        lines.extend(field_losses(self.scan, self.fields))
         lost = _lost_by_format(layout, target_layout)
         if lost and self.options.pix_fmt is None:
             lines.append(
@@ -116,9 +124,10 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
     """
     info = probe(source)
     encoder = find_encoder(options.codec)
+    scan = recognise_fields(info)
     targets = possible_targets(source, target, encoder, options)
     # The first of those that lose least.
-    prepared = min((_decide(info, t, encoder, options) for t in targets), key=lambda p: len(p.losses()))
+    prepared = min((_decide(info, scan, t, encoder, options) for t in targets), key=lambda p: len(p.losses()))
     check_target(prepared.target, source, overwrite=overwrite)
     check_options(encoder.name, prepared.encoder_options, prepared.picture)
     if options.strict and prepared.losses():
@@ -126,7 +135,7 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
     return prepared
 
 
-def _decide(info: SourceInfo, target: Path, encoder: Encoder, options: UpscaleOptions) -> Prepared:
+def _decide(info: SourceInfo, scan: Scan, target: Path, encoder: Encoder, options: UpscaleOptions) -> Prepared:
     turned = orientation(info.display_matrix) if options.rotation == "apply" else Orientation()
     container = container_of(target)
     picture = _target_picture(info.video.picture, turned, encoder, container, options)
@@ -135,14 +144,19 @@ def _decide(info: SourceInfo, target: Path, encoder: Encoder, options: UpscaleOp
         encoder_options = {**encoder.alpha_settings, **encoder_options}
     if "slices" not in dict(options.encoder_options):
         encoder_options = fit_slices(encoder.name, encoder_options, picture)
-    window = _window(info, options)
-    num_frames = sum(pts in window for pts in info.pts)
+    fields = choose_field_work(info, scan, options)
+    to_come = delivered(info, fields)
+    window = _window(info, to_come, options)
+    num_frames = _num_frames(info, fields, window)
     if num_frames == 0:
         raise UsageError(f"{info.path}: no frame lies between start and stop; it has {len(info.pts)} frames")
     is_part = options.start is not None or options.stop is not None
     return Prepared(
         options=options,
         source=info,
+        scan=scan,
+        fields=fields,
+        delivered=to_come,
         target=target,
         encoder=encoder,
         encoder_options=encoder_options,
@@ -169,12 +183,23 @@ def _target_picture(
     return PictureFormat(width=width, height=height, layout=layout, color=color)
 
 
-def _window(source: SourceInfo, options: UpscaleOptions) -> Window:
+def _window(source: SourceInfo, delivered: SourceInfo, options: UpscaleOptions) -> Window:
+    """The part that was asked for, in ticks of what is delivered; frame numbers are those of the source."""
+    ticks = int(source.video.time_base / delivered.video.time_base)
+    stamps = [*(ticks * pts for pts in source.pts), delivered.pts[-1] + 1]  # the last is the end
     start, stop = (
-        point_to_ticks(point, source.pts, source.start_seconds, source.video.time_base)
+        point_to_ticks(point, stamps, source.start_seconds, delivered.video.time_base)
         for point in (options.start, options.stop)
     )
     return Window(start, stop)
+
+
+def _num_frames(source: SourceInfo, fields: FieldWork | None, window: Window) -> int:
+    if fields is None:
+        return sum(pts in window for pts in source.pts)
+    coded = window.coarser(fields.ticks)
+    given = source.pts if fields.margin else [pts for pts in source.pts if pts in coded]
+    return sum(pts in window for pts in fields.stamps(given))
 
 
 def _lost_by_format(source: PixelLayout, target: PixelLayout) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -17,6 +18,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vidsr.frames import FrameTime, PictureFormat, Plane
+from vidsr.media.deinterlace import FieldFilter, FieldWork
 from vidsr.media.probe import SourceInfo, find_video_stream, open_decoder, open_source
 
 # These store reference frames that are never shown as packets of their own.
@@ -35,7 +37,7 @@ class DecodedFrame:
 
 @dataclass(frozen=True)
 class Window:
-    """Frames with start <= pts < stop, in ticks of the video's time base; None is open."""
+    """Frames with start <= pts < stop, in ticks of the video's time base as delivered; None is open."""
 
     start: int | None = None
     stop: int | None = None
@@ -43,17 +45,31 @@ class Window:
     def __contains__(self, pts: int) -> bool:
         return (self.start is None or pts >= self.start) and (self.stop is None or pts < self.stop)
 
+    def coarser(self, ticks: int) -> Window:
+        """The same in a clock of which one tick is `ticks` of this one's: from the first tick inside on."""
+        start, stop = (None if end is None else -(-end // ticks) for end in (self.start, self.stop))
+        return Window(start, stop)
 
-def read_frames(source: SourceInfo, window: Window, on_notice: OnNotice) -> Iterator[DecodedFrame]:
+
+def read_frames(
+    source: SourceInfo, window: Window, on_notice: OnNotice, fields: FieldWork | None = None
+) -> Iterator[DecodedFrame]:
     """Decode the frames of `window` in presentation order.
 
     What a damaged file still yields is yielded; its gaps are reported with their time ranges. A frame whose
     size or pixel format differs from the first one's is scaled to it, with a notice.
 
+    Args:
+        source: as `probe` saw the file.
+        window: the part, in ticks of `delivered(source, fields)`.
+        on_notice: told about damage, in sentences.
+        fields: what is done to the frames first; times and their number may then differ from the source's.
+
     Raises:
         SourceError: the file can no longer be opened, or has no video stream any more.
     """
-    yield from _Reading(source, window, on_notice).frames()
+    reading = _Reading(source, window.coarser(fields.ticks if fields else 1), on_notice, fields)
+    yield from reading.frames(window)
 
 
 class _DecodeError(Exception):
@@ -63,8 +79,9 @@ class _DecodeError(Exception):
 @dataclass
 class _Reading:
     source: SourceInfo
-    window: Window
+    window: Window  # in the source's own ticks
     on_notice: OnNotice
+    fields: FieldWork | None
     last_pts: int | None = None
     num_frames: int = 0
     errors: list[str] = field(default_factory=list)
@@ -73,18 +90,38 @@ class _Reading:
     num_corrupt: int = 0
     noticed: set[str] = field(default_factory=set)
 
-    def frames(self) -> Iterator[DecodedFrame]:
+    def frames(self, wanted: Window) -> Iterator[DecodedFrame]:
         reformatter = VideoReformatter()
         picture = self.source.video.picture
+        frames = self._in_reach()
+        if self.fields is not None:
+            frames = FieldFilter(self.source, self.fields).run(frames)
+        for frame, time in frames:
+            if time.pts in wanted:
+                yield DecodedFrame(time, self._planes(frame, time, picture, reformatter))
+        self._report_gaps()
+
+    def _in_reach(self) -> Iterator[tuple[VideoFrame, FrameTime]]:
+        """The window's frames, and on each side as many as the filters look at beyond it."""
+        margin = self.fields.margin if self.fields else 0
+        before: deque[tuple[VideoFrame, FrameTime]] = deque(maxlen=margin)
+        num_after = 0
         for frame in self._decoded():
             time = self._time(frame)
             if self.window.stop is not None and time.pts >= self.window.stop:
-                break
-            self._tick_off(time.pts)
-            self.num_corrupt += frame.is_corrupt
-            if time.pts in self.window:
-                yield DecodedFrame(time, self._planes(frame, time, picture, reformatter))
-        self._report_gaps()
+                if num_after == margin:
+                    return
+                num_after += 1
+            else:
+                self._tick_off(time.pts)
+                self.num_corrupt += frame.is_corrupt
+            if self.window.start is not None and time.pts < self.window.start:
+                before.append((frame, time))
+                continue
+            yield from before
+            before.clear()
+            yield frame, time
+        yield from before  # a window after the last frame may still hold that one's second field
 
     def _decoded(self) -> Iterator[VideoFrame]:
         """All frames from somewhere before the window on.
@@ -93,7 +130,7 @@ class _Reading:
         first error the rest is decoded again frame by frame, from a keyframe before what was delivered.
         """
         try:
-            yield from self._decoded_from(self._keyframe_before(self.window.start), threads="AUTO")
+            yield from self._decoded_from(self._keyframe_before(self._first_needed()), threads="AUTO")
             return
         except _DecodeError:
             num_delivered, last_pts = self.num_frames, self.last_pts
@@ -105,6 +142,13 @@ class _Reading:
                 delivered = position < num_delivered
             if not delivered:
                 yield frame
+
+    def _first_needed(self) -> int | None:
+        """The stamp of the first frame that the window or the filters' margin before it begins with."""
+        if self.window.start is None or self.fields is None:
+            return self.window.start
+        position = bisect_left(self.source.pts, self.window.start) - self.fields.margin
+        return self.source.pts[max(position, 0)]
 
     def _decoded_from(self, keyframe: int | None, threads: str) -> Iterator[VideoFrame]:
         with open_source(self.source.path) as container:
@@ -183,11 +227,11 @@ class _Reading:
     def _planes(
         self, frame: VideoFrame, time: FrameTime, picture: PictureFormat, reformatter: VideoReformatter
     ) -> tuple[Plane, ...]:
-        layout = picture.layout
+        layout, ticks = picture.layout, self.fields.ticks if self.fields else 1
         if (frame.width, frame.height) != (picture.width, picture.height):
             self._notice_once(
                 f"the picture changes size to {frame.width}x{frame.height} at "
-                f"{_clock(time.pts * self.source.video.time_base)}; it is scaled to the first size, "
+                f"{_clock(time.pts * self.source.video.time_base / ticks)}; it is scaled to the first size, "
                 f"{picture.width}x{picture.height}"
             )
         same_size = (frame.width, frame.height) == (picture.width, picture.height)
