@@ -102,6 +102,13 @@ class Prepared:
         layout, target_layout = self.source.video.picture.layout, self.picture.layout
         lines = [*self.copies.losses, *(f"left out: {text}" for text in self.source.unkept)]
         lines.extend(field_losses(self.scan, self.fields))
+        if self.source.crop is not None:
+            crop, shown = self.source.crop, self.source.video.picture
+            width, height = shown.width + crop.left + crop.right, shown.height + crop.top + crop.bottom
+            lines.append(
+                f"of its {width}x{height} pixels the source shows {shown.width}x{shown.height} (clean aperture); "
+                "what lies outside is cut off"
+            )
         lost = _lost_by_format(layout, target_layout)
         if lost and self.options.pix_fmt is None:
             lines.append(

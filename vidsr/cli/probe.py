@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated
@@ -53,6 +54,7 @@ def _facts(info: SourceInfo, scan: Scan) -> dict[str, object]:
         "primaries": said("primaries", PRIMARIES_NAMES.get(color.primaries, str(color.primaries))),
         "transfer": said("transfer", TRANSFER_NAMES.get(color.transfer, str(color.transfer))),
         "sample_aspect": f"{video.sample_aspect_ratio.numerator}:{video.sample_aspect_ratio.denominator}",
+        "cropped": None if info.crop is None else dataclasses.asdict(info.crop),
         "rotation_degrees": video.rotation_degrees,
         "scan": str(scan),
         "scan_warning": scan.warning,

@@ -17,7 +17,7 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from vidsr.frames import FrameTime, PictureFormat, Plane
+from vidsr.frames import Crop, FrameTime, PictureFormat, Plane
 from vidsr.media.deinterlace import FieldFilter, FieldWork
 from vidsr.media.probe import SourceInfo, find_video_stream, open_decoder, open_source
 
@@ -228,20 +228,27 @@ class _Reading:
         self, frame: VideoFrame, time: FrameTime, picture: PictureFormat, reformatter: VideoReformatter
     ) -> tuple[Plane, ...]:
         layout, ticks = picture.layout, self.fields.ticks if self.fields else 1
-        if (frame.width, frame.height) != (picture.width, picture.height):
+        crop = self.source.crop or Crop(left=0, right=0, top=0, bottom=0)
+        width, height = picture.width + crop.left + crop.right, picture.height + crop.top + crop.bottom
+        same_size = (frame.width, frame.height) == (width, height)
+        if not same_size:
             self._notice_once(
                 f"the picture changes size to {frame.width}x{frame.height} at "
                 f"{_clock(time.pts * self.source.video.time_base / ticks)}; it is scaled to the first size, "
-                f"{picture.width}x{picture.height}"
+                f"{width}x{height}"
             )
-        same_size = (frame.width, frame.height) == (picture.width, picture.height)
         if not same_size or frame.format.name.replace("yuvj", "yuv") != layout.name:
             # The interpolation matters for a changed size only; else the same samples are just put elsewhere.
-            frame = reformatter.reformat(
-                frame, picture.width, picture.height, layout.name, interpolation="BICUBIC", threads=1
-            )
-        shapes = picture.plane_shapes
-        return tuple(plane_view(frame.planes[i], shape, layout.dtype) for i, shape in enumerate(shapes))
+            frame = reformatter.reformat(frame, width, height, layout.name, interpolation="BICUBIC", threads=1)
+        shapes = zip(layout.plane_shapes(width, height), picture.plane_shapes, strict=True)
+        planes = []
+        for index, (whole, (num_lines, num_columns)) in enumerate(shapes):
+            is_chroma = index in (1, 2)
+            top = crop.top >> layout.chroma_shift_y if is_chroma else crop.top
+            left = crop.left >> layout.chroma_shift_x if is_chroma else crop.left
+            plane = plane_view(frame.planes[index], whole, layout.dtype)
+            planes.append(plane[top : top + num_lines, left : left + num_columns])
+        return tuple(planes)
 
     def _tick_off(self, pts: int | None) -> None:
         """Note which of the expected stamps before `pts` (None: all that are left) no frame came for."""
