@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from fractions import Fraction
 from itertools import pairwise
 
@@ -118,6 +119,25 @@ def test_a_part_of_film(make_fields, look, tmp_path):
     clip = make_fields("in.nut", **FILM)
     upscale(clip.path, tmp_path / "out.mp4", codec="libx264", detelecine=True, start=7, stop=22)
     assert look.video(tmp_path / "out.mp4").times == [n * Fraction(1001, 24000) for n in range(12)]
+
+
+def test_soft_telecine_is_film_already(make_fields, look, tmp_path):
+    # Whole frames, of which every other one asks the player to show one field again: 3 and 2 fields long in turn.
+    options = {"flags": "+ildct", "bf": "0", "g": "12", "qscale": "2"}
+    how = {"material": "frames", "flag": None, "frames": 24, "rate": NTSC, "options": options}
+    clip = make_fields("soft.m2v", codec="mpeg2video", **how)
+    data = bytearray(clip.path.read_bytes())
+    headers = [m.end() for m in re.finditer(b"\x00\x00\x01\xb5", data) if data[m.end()] >> 4 == 8]
+    for number, at in enumerate(headers):  # picture coding extensions: top_field_first, repeat_first_field, progressive
+        top_first, repeats = ((1, 1), (0, 0), (0, 1), (1, 0))[number % 4]
+        data[at + 3] = data[at + 3] & 0x7D | top_first << 7 | repeats << 1
+        data[at + 4] |= 0x80
+    clip.path.write_bytes(data)
+    assert upscale(clip.path, tmp_path / "out.mp4", codec="libx264", preset="ultrafast") == []
+    times = look.video(tmp_path / "out.mp4").times
+    steps = [b - a for a, b in pairwise(times)]
+    assert steps == [b - a for a, b in pairwise(look.video(clip.path).times)]
+    assert steps[:22] == [Fraction(3003, 60000), Fraction(2002, 60000)] * 11
 
 
 def test_losses_are_told_from_notes(make_fields, tmp_path):
