@@ -10,9 +10,9 @@ import av
 import numpy as np
 import pytest
 
-from vidsr.errors import UsageError
+from vidsr.errors import SourceError, UsageError
 from vidsr.frames import FrameTime, PictureFormat
-from vidsr.media.deinterlace import FieldFilter, FieldWork, choose_field_work, delivered
+from vidsr.media.deinterlace import _NOT_FOR_BWDIF, FieldFilter, FieldWork, choose_field_work, delivered
 from vidsr.media.fields import recognise_fields
 from vidsr.media.formats import delivered_layout
 from vidsr.media.probe import probe
@@ -253,9 +253,9 @@ def with_picture(source, pix_fmt="yuv420p", height=96):
     ("options", "picture", "words"),
     [
         ({"deinterlace": "bwdif"}, {"pix_fmt": "gray10le"}, r"--deinterlace bwdif does not work on gray10le"),
-        ({"deinterlace": "bwdif:double"}, {"height": 16}, r"--deinterlace bwdif:double needs 32 lines"),
+        ({"deinterlace": "bwdif:double"}, {"height": 16}, r"--deinterlace bwdif:double needs 32x32 pixels"),
         ({"detelecine": True}, {"pix_fmt": "gbrp"}, r"--detelecine does not work on gbrp"),
-        ({"detelecine": True}, {"height": 16}, r"--detelecine needs 32 lines, the video has 16"),
+        ({"detelecine": True}, {"height": 16}, r"--detelecine needs 32x32 pixels, the video has 160x16"),
     ],
 )
 def test_what_the_filters_cannot_do_is_refused(make_fields, options, picture, words):
@@ -314,6 +314,20 @@ def test_a_change_of_size_sets_the_filters_up_anew(make_fields, fields):
     assert stamps == sorted(set(stamps))
     assert {planes[0].shape for _, planes in frames} == {(96, 160)}
     assert len(notices) == 1 and "changes size to 80x48 at 0:00:00.480" in notices[0], notices
+
+
+def test_a_change_to_a_size_that_no_filter_takes_is_an_error(make_fields):
+    small = make_fields("small.h264", codec="libx264", size=(32, 16), options={"bf": "0"})
+    large = make_fields("large.h264", codec="libx264", options={"bf": "0"})
+    large.path.write_bytes(large.path.read_bytes() + small.path.read_bytes())
+    with pytest.raises(SourceError, match=r"changes its size to 32x16, too small to be deinterlaced"):
+        read(large.path, MATCHED)
+
+
+@pytest.mark.parametrize("pix_fmt", sorted(_NOT_FOR_BWDIF))
+def test_what_is_kept_from_bwdif_would_be_converted(make_fields, pix_fmt):
+    frames = filtered(scan_and_source(make_fields)[1], pix_fmt, BWDIF)
+    assert {frame.format.name for frame in frames} != {pix_fmt}
 
 
 @pytest.mark.parametrize("fields", [BWDIF, DOUBLE, MATCHED, FILM], ids=lambda fields: fields.method)

@@ -15,9 +15,9 @@ from av.filter.context import FilterContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from vidsr.errors import UsageError
-from vidsr.frames import FrameTime, PixelLayout
-from vidsr.media.fields import MIN_LINES, FieldOrder, Scan
+from vidsr.errors import SourceError, UsageError
+from vidsr.frames import FrameTime, PictureFormat, PixelLayout
+from vidsr.media.fields import MIN_SIDE, FieldOrder, Scan
 from vidsr.media.filters import add_source, push
 from vidsr.media.probe import SourceInfo
 from vidsr.options import UpscaleOptions
@@ -89,19 +89,19 @@ def choose_field_work(source: SourceInfo, scan: Scan, options: UpscaleOptions) -
     # The flags know of changes in mid-stream; where they were found wrong, the content's order holds throughout.
     order = None if scan.field_order == scan.frame_order else scan.field_order
     if options.detelecine:
-        _check(_fieldmatch_takes(picture.layout), "--detelecine", picture.layout, picture.height)
+        _check(_fieldmatch_takes(picture.layout), "--detelecine", picture)
         return FieldWork(method="detelecine", field_order=order)
     if wish in ("bwdif", "bwdif:double"):
-        _check(_bwdif_takes(picture.layout), f"--deinterlace {wish}", picture.layout, picture.height)
+        _check(_bwdif_takes(picture.layout), f"--deinterlace {wish}", picture)
         flagged_only = scan.flagged == "mixed" and wish == "bwdif"
         return FieldWork(method=wish, field_order=order, flagged_only=flagged_only)
     # A few combed shots in a progressive film are no reason to touch the rest of it.
     is_minority = scan.kind == "mixed" and scan.flagged == "progressive"
-    if wish == "off" or scan.kind == "progressive" or is_minority or picture.height < MIN_LINES:
+    if wish == "off" or scan.kind == "progressive" or is_minority:
         return None
     if scan.kind == "telecined" and _fieldmatch_takes(picture.layout):
         return FieldWork(method="fieldmatch", field_order=order)
-    if not _bwdif_takes(picture.layout):
+    if not _bwdif_takes(picture.layout) or min(picture.width, picture.height) < MIN_SIDE:
         return None
     return FieldWork(method="bwdif", field_order=order, flagged_only=scan.flagged == "mixed")
 
@@ -114,11 +114,12 @@ def _fieldmatch_takes(layout: PixelLayout) -> bool:
     return layout.family == "yuv" and not layout.has_alpha and _bwdif_takes(layout)
 
 
-def _check(takes: bool, flag: str, layout: PixelLayout, height: int) -> None:
+def _check(takes: bool, flag: str, picture: PictureFormat) -> None:
     if not takes:
-        raise UsageError(f"{flag} does not work on {layout.name}; leave it out, or convert the video first")
-    if height < MIN_LINES:
-        raise UsageError(f"{flag} needs {MIN_LINES} lines, the video has {height}; leave it out")
+        raise UsageError(f"{flag} does not work on {picture.layout.name}; leave it out, or convert the video first")
+    if min(picture.width, picture.height) < MIN_SIDE:
+        size = f"{picture.width}x{picture.height}"
+        raise UsageError(f"{flag} needs {MIN_SIDE}x{MIN_SIDE} pixels, the video has {size}; leave it out")
 
 
 def field_notes(scan: Scan, work: FieldWork | None) -> list[str]:
@@ -177,7 +178,7 @@ class FieldFilter:
     """
 
     def __init__(self, source: SourceInfo, work: FieldWork) -> None:
-        self._work, self._video = work, source.video
+        self._work, self._video, self._path = work, source.video, source.path
         self._reformatter = VideoReformatter()
         self._graph: Graph | None = None
         self._form: tuple[int, int, str] | None = None
@@ -186,7 +187,11 @@ class FieldFilter:
         self._step = 1  # source ticks between the last two of them
 
     def run(self, frames: Iterable[tuple[VideoFrame, FrameTime]]) -> Iterator[tuple[VideoFrame, FrameTime]]:
-        """Frames in presentation order with source times, to frames with delivered times."""
+        """Frames in presentation order with source times, to frames with delivered times.
+
+        Raises:
+            SourceError: a frame too small for the filters.
+        """
         for given, time in frames:
             frame = self._planar(given)
             form = (frame.width, frame.height, frame.format.name)
@@ -209,6 +214,11 @@ class FieldFilter:
         return self._reformatter.reformat(frame, frame.width, frame.height, name, threads=1, **same_range)
 
     def _set_up(self, frame: VideoFrame) -> Graph:
+        if min(frame.width, frame.height) < MIN_SIDE:
+            raise SourceError(
+                f"{self._path}: the picture changes its size to {frame.width}x{frame.height}, too small to be "
+                "deinterlaced; add --deinterlace off"
+            )
         graph, work = Graph(), self._work
         graph.threads = 1  # the network takes a hundred times longer
         rate = self._video.average_rate or Fraction(25)

@@ -28,7 +28,7 @@ _NUM_RUNS, _FRAMES_PER_RUN = 3, 18
 _MAX_SD_LINES = 576
 # No interlaced standard has more lines or more frames a second: such video is taken as it is flagged.
 _MAX_LINES, _MAX_RATE = 1088, 31
-MIN_LINES = 32  # below, there is nothing that FFmpeg's filters for fields work on; fieldmatch even crashes
+MIN_SIDE = 32  # in pixels; below, FFmpeg's filters for fields do not work, and fieldmatch even crashes
 _CYCLE = 5  # frames of 2:3 pulldown
 _MOVED = 8  # code values (8 bit) by which a moving sample differs from the frame before; coding noise stays below
 # |line - next| over |line - next but one| where things move: 0.5 for slopes, up to 0.96 in the sharpest progressive
@@ -179,10 +179,11 @@ def _frames(container: InputContainer, stream: VideoStream, start: int | None, n
 
 def _look_at(frames: Iterator[VideoFrame], stream: VideoStream, source: SourceInfo) -> _Run:
     look: _Look | None = None
-    height, rate = source.video.picture.height, source.video.average_rate or 0
+    picture, rate = source.video.picture, source.video.average_rate or 0
+    is_fitting = min(picture.width, picture.height) >= MIN_SIDE and picture.height <= _MAX_LINES
     for frame in frames:
         if look is None:
-            look = _Look(frame, watches_content=MIN_LINES <= height <= _MAX_LINES and rate <= _MAX_RATE)
+            look = _Look(frame, watches_content=is_fitting and rate <= _MAX_RATE)
         if not look.add(frame):
             break
     return _Run(_order_of_stream(stream)) if look is None else look.run(_order_of_stream(stream))
