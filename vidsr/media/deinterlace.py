@@ -54,6 +54,11 @@ class FieldWork:
         return {"bwdif:double": 2, "detelecine": _KEPT}.get(self.method, 1)
 
     @property
+    def frame_ratio(self) -> Fraction:
+        """Frames delivered for each of the source's, but for a last cycle of film that is cut short."""
+        return {"bwdif:double": Fraction(2), "detelecine": Fraction(_KEPT, _CYCLE)}.get(self.method, Fraction(1))
+
+    @property
     def puts_film_together(self) -> bool:
         return self.method in ("fieldmatch", "detelecine")
 
@@ -153,9 +158,6 @@ def delivered(source: SourceInfo, work: FieldWork | None) -> SourceInfo:
         return source
     video = source.video
     pts = array("q", work.stamps(source.pts))
-    rate = video.average_rate
-    if rate is not None:
-        rate *= 2 if work.method == "bwdif:double" else Fraction(_KEPT, _CYCLE)
     return dataclasses.replace(
         source,
         pts=pts,
@@ -163,7 +165,7 @@ def delivered(source: SourceInfo, work: FieldWork | None) -> SourceInfo:
         video=dataclasses.replace(
             video,
             time_base=video.time_base / work.ticks,
-            average_rate=rate,
+            average_rate=None if video.average_rate is None else video.average_rate * work.frame_ratio,
             num_frames_from_index=len(pts),
             first_pts=pts[0],
         ),
