@@ -35,6 +35,8 @@ NTSC = Fraction(30000, 1001)
         ({"still_from": 1}, "interlaced", "tff", "flags", None),
         ({"still_from": 1, "flag": None}, "progressive", None, "flags", None),
         ({"still_from": 1, "flag": None, "container_flag": "bff"}, "interlaced", "bff", "flags", None),
+        ({"material": "frames", "frames": 72, "still_from": 20}, "interlaced", "tff", "flags", None),
+        ({"material": "frames", "frames": 16, "still_from": 5}, "interlaced", "tff", "flags", None),
         ({"frames": 1}, "interlaced", "tff", "flags", None),
         ({"frames": 3, "flag": None}, "progressive", None, "flags", None),
         # Parts of either kind.

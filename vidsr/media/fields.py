@@ -86,9 +86,8 @@ def recognise_fields(source: SourceInfo) -> Scan:
     if flagged == "progressive" and (order_of_stream := runs[0].order_of_stream) is not None:
         flagged, flagged_order = "interlaced", order_of_stream
     is_flagged = flagged != "progressive"
-    found = {kind for run in runs if (kind := _content_of(run, is_flagged=is_flagged)) is not None}
+    content = _agreed([_content_of(run, is_flagged=is_flagged) for run in runs], is_flagged=is_flagged)
     order = _order_of(Counter("".join(run.idet for run in runs)))
-    content = None if not found else found.pop() if len(found) == 1 else "mixed"
     if content is None or (flagged == "mixed" and content != "telecined"):
         return Scan(
             kind=flagged,
@@ -115,6 +114,13 @@ def _by_flags(flags: Counter[str]) -> tuple[Literal["progressive", "interlaced",
     return "mixed" if flags["p"] else "interlaced", "tff" if flags["t"] >= flags["b"] else "bff"
 
 
+def _agreed(kinds: list[Kind | None], *, is_flagged: bool) -> Kind | None:
+    found = {kind for kind in kinds if kind is not None}
+    if is_flagged and found == {"progressive"} and 2 * kinds.count("progressive") <= len(kinds):
+        return None  # to leave combing in does more harm than to deinterlace what would not need it
+    return None if not found else found.pop() if len(found) == 1 else "mixed"
+
+
 def _content_of(run: _Run, *, is_flagged: bool) -> Kind | None:
     """What the pictures of a run show by themselves; None where they do not tell."""
     if run.is_telecined:
@@ -125,7 +131,7 @@ def _content_of(run: _Run, *, is_flagged: bool) -> Kind | None:
     if num_interlaced + num_progressive < _LEAST_EVIDENCE:
         return None
     if num_progressive > 9 * num_interlaced:
-        return "progressive"
+        return "progressive" if not is_flagged or 2 * num_progressive >= len(run.idet) else None
     # What moves up or down by a line in a frame looks interlaced to idet, but is not combed.
     if near > _COMBED * far and num_interlaced >= num_progressive * (1 if is_flagged else 3):
         return "interlaced" if is_flagged or _order_of(found) else None
