@@ -11,6 +11,7 @@ from vidsr.errors import LossError, UsageError
 from vidsr.frames import PictureFormat, PixelLayout
 from vidsr.geometry import Orientation, orientation, output_sample_aspect_ratio, output_size
 from vidsr.media.copies import CopyPlan, plan_copies
+from vidsr.media.deinterlace import FieldWork, choose_field_work, delivered, field_losses, field_notes
 from vidsr.media.encoders import (
     Encoder,
     SegmentFormat,
@@ -20,6 +21,7 @@ from vidsr.media.encoders import (
     find_encoder,
     fit_slices,
 )
+from vidsr.media.fields import Scan, recognise_fields
 from vidsr.media.formats import output_color
 from vidsr.media.join import Cut, aspect_loss
 from vidsr.media.probe import SourceInfo, probe
@@ -37,6 +39,9 @@ class Prepared:
 
     options: UpscaleOptions
     source: SourceInfo
+    scan: Scan
+    fields: FieldWork | None  # what is done to the frames on reading
+    delivered: SourceInfo  # the source with the times and the number of the frames that then come
     target: Path
     encoder: Encoder
     encoder_options: Mapping[str, str]
@@ -67,11 +72,11 @@ class Prepared:
     @property
     def shift(self) -> int:
         """Ticks that all time stamps lose: the output of a part starts at 0, that of a whole not before it."""
-        return self.window.start if self.window.start is not None else min(self.source.pts[0], 0)
+        return self.window.start if self.window.start is not None else min(self.delivered.pts[0], 0)
 
     @property
     def cut(self) -> Cut:
-        base = self.source.video.time_base
+        base = self.delivered.video.time_base
         start, stop = self.window.start, self.window.stop
         return Cut(
             start=None if start is None else start * base,
@@ -84,7 +89,7 @@ class Prepared:
         """Seconds on the target's time stamps when a player's clock reads 0."""
         if self.window.start is not None:
             return Fraction(0)
-        return self.source.start_seconds - self.shift * self.source.video.time_base
+        return self.source.start_seconds - self.shift * self.delivered.video.time_base
 
     @property
     def scc(self) -> Path | None:
@@ -93,7 +98,7 @@ class Prepared:
 
     @property
     def encode_settings(self) -> EncodeSettings:
-        video = self.source.video
+        video = self.delivered.video
         return EncodeSettings(
             codec=self.encoder.name,
             segment_format=self._segment_format,
@@ -109,9 +114,9 @@ class Prepared:
         with_alpha = self.encoder.alpha_segment_format
         return with_alpha if with_alpha and self.picture.layout.has_alpha else self.encoder.segment_format
 
-    def conversions(self) -> list[str]:
-        """One line for everything that the target will have in another form."""
-        lines = list(self.copies.conversions)
+    def notes(self) -> list[str]:
+        """What else there is to know before the work: what the target has in another form, and what is done to it."""
+        lines = [*self.copies.conversions, *field_notes(self.scan, self.fields)]
         if self.scc is not None and SCC_KIND in self.source.captions:
             lines.append(f"closed captions go into {self.scc.name}, as {self.encoder.name} has no place for them")
         return lines
@@ -126,8 +131,14 @@ class Prepared:
                 f"left out: closed captions of {' and '.join(lost_captions)}, for which {self.encoder.name} has no "
                 f"place; an .scc file holds {SCC_KIND} only"
             )
-        if self.source.is_interlaced:
-            lines.append("the source is interlaced and is upscaled as if it were not; deinterlace it first")
+        lines.extend(field_losses(self.scan, self.fields))
+        if self.source.crop is not None:
+            crop, shown = self.source.crop, self.source.video.picture
+            width, height = shown.width + crop.left + crop.right, shown.height + crop.top + crop.bottom
+            lines.append(
+                f"of its {width}x{height} pixels the source shows {shown.width}x{shown.height} (clean aperture); "
+                "what lies outside is cut off"
+            )
         lost = _lost_by_format(layout, target_layout)
         if lost and self.options.pix_fmt is None:
             lines.append(
@@ -150,9 +161,10 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
     """
     info = probe(source)
     encoder = find_encoder(options.codec)
+    scan = recognise_fields(info)
     targets = possible_targets(source, target, encoder, options)
     # The first of those that lose least.
-    prepared = min((_decide(info, t, encoder, options) for t in targets), key=lambda p: len(p.losses()))
+    prepared = min((_decide(info, scan, t, encoder, options) for t in targets), key=lambda p: len(p.losses()))
     check_target(prepared.target, source, overwrite=overwrite)
     if prepared.scc is not None and SCC_KIND in info.captions:
         check_sidecar(prepared.scc, overwrite=overwrite)
@@ -162,7 +174,7 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
     return prepared
 
 
-def _decide(info: SourceInfo, target: Path, encoder: Encoder, options: UpscaleOptions) -> Prepared:
+def _decide(info: SourceInfo, scan: Scan, target: Path, encoder: Encoder, options: UpscaleOptions) -> Prepared:
     turned = orientation(info.display_matrix) if options.rotation == "apply" else Orientation()
     container = container_of(target)
     picture = _target_picture(info.video.picture, turned, encoder, container, options)
@@ -171,13 +183,18 @@ def _decide(info: SourceInfo, target: Path, encoder: Encoder, options: UpscaleOp
         encoder_options = {**encoder.alpha_settings, **encoder_options}
     if "slices" not in dict(options.encoder_options):
         encoder_options = fit_slices(encoder.name, encoder_options, picture)
-    window = _window(info, options)
-    num_frames = sum(pts in window for pts in info.pts)
+    fields = choose_field_work(info, scan, options)
+    to_come = delivered(info, fields)
+    window = _window(info, to_come, options)
+    num_frames = _num_frames(info, fields, window)
     if num_frames == 0:
         raise UsageError(f"{info.path}: no frame lies between start and stop; it has {len(info.pts)} frames")
     return Prepared(
         options=options,
         source=info,
+        scan=scan,
+        fields=fields,
+        delivered=to_come,
         target=target,
         encoder=encoder,
         encoder_options=encoder_options,
@@ -204,12 +221,23 @@ def _target_picture(
     return PictureFormat(width=width, height=height, layout=layout, color=color)
 
 
-def _window(source: SourceInfo, options: UpscaleOptions) -> Window:
+def _window(source: SourceInfo, delivered: SourceInfo, options: UpscaleOptions) -> Window:
+    """The part that was asked for, in ticks of what is delivered; frame numbers are those of the source."""
+    ticks = int(source.video.time_base / delivered.video.time_base)
+    stamps = [*(ticks * pts for pts in source.pts), delivered.pts[-1] + 1]  # the last is the end
     start, stop = (
-        point_to_ticks(point, source.pts, source.start_seconds, source.video.time_base)
+        point_to_ticks(point, stamps, source.start_seconds, delivered.video.time_base)
         for point in (options.start, options.stop)
     )
     return Window(start, stop)
+
+
+def _num_frames(source: SourceInfo, fields: FieldWork | None, window: Window) -> int:
+    if fields is None:
+        return sum(pts in window for pts in source.pts)
+    coded = window.coarser(fields.ticks)
+    given = source.pts if fields.margin else [pts for pts in source.pts if pts in coded]
+    return sum(pts in window for pts in fields.stamps(given))
 
 
 def _lost_by_format(source: PixelLayout, target: PixelLayout) -> list[str]:

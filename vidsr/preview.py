@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vidsr.events import OnEvent, ignore
+from vidsr.events import Notice, OnEvent, ignore
+from vidsr.media.deinterlace import choose_field_work
+from vidsr.media.fields import recognise_fields
 from vidsr.media.probe import probe
 from vidsr.media.still import pick_frames, stack_rows, write_png
 from vidsr.options import UpscaleOptions
@@ -37,7 +39,12 @@ def make_preview(
     Raises:
         SourceError, UsageError, WeightsError, TargetError.
     """
-    probe(source)  # says what is wrong with a file that is no video
+    info = probe(source)  # says what is wrong with a file that is no video
+    scan = recognise_fields(info)
+    if choose_field_work(info, scan, options) is not None:
+        on_event(
+            Notice(text=f"the source is {scan}; its fields are shown as they are here, which upscale would not do")
+        )
     model = Upscaler(options, on_event)
     plain = Upscaler(replace(options, model="lanczos", blend=1.0, denoise=1.0), on_event)
     frames = pick_frames(source, num_frames)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from vidsr.cli.exits import exits
 from vidsr.frames import MATRIX_NAMES, PRIMARIES_NAMES, TRANSFER_NAMES
+from vidsr.media.fields import Scan, recognise_fields
 from vidsr.media.probe import SourceInfo, probe
 
 
@@ -19,16 +21,19 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what a file holds, as vidsr reads it, and what it had to guess."""
-    facts = _facts(probe(source))
+    info = probe(source)
+    facts = _facts(info, recognise_fields(info))
     if as_json:
         print(json.dumps(facts))
         return
     for name, value in facts.items():
+        if name == "scan_warning" and value is None:
+            continue
         for line in value if isinstance(value, list) else [value]:
             print(f"{name.replace('_', ' '):<18} {line}")
 
 
-def _facts(info: SourceInfo) -> dict[str, object]:
+def _facts(info: SourceInfo, scan: Scan) -> dict[str, object]:
     video = info.video
     picture, color = video.picture, video.picture.color
     deltas = {b - a for a, b in zip(info.pts, info.pts[1:], strict=False)}
@@ -49,8 +54,11 @@ def _facts(info: SourceInfo) -> dict[str, object]:
         "primaries": said("primaries", PRIMARIES_NAMES.get(color.primaries, str(color.primaries))),
         "transfer": said("transfer", TRANSFER_NAMES.get(color.transfer, str(color.transfer))),
         "sample_aspect": f"{video.sample_aspect_ratio.numerator}:{video.sample_aspect_ratio.denominator}",
+        "cropped": None if info.crop is None else dataclasses.asdict(info.crop),
         "rotation_degrees": video.rotation_degrees,
-        "interlaced": info.is_interlaced,
+        "scan": str(scan),
+        "scan_warning": scan.warning,
+        "flagged_as": scan.flagged if scan.flagged_order is None else f"{scan.flagged} {scan.flagged_order}",
         "unkept": list(info.unkept),
         "captions": sorted(info.captions),
         "time_base": str(base),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vidsr.errors import SourceError, SourceMissingError
-from vidsr.frames import PictureFormat, VideoInfo
+from vidsr.frames import Crop, PictureFormat, VideoInfo
 from vidsr.media.captions import CODECS_TO_SCAN, SCAN_BYTES, captions_of, kinds_of, scan_packet
 from vidsr.media.formats import delivered_layout, resolve_color
 from vidsr.media.sidedata import UNNAMED, side_data_of
@@ -72,6 +73,7 @@ class SourceInfo:
     is_interlaced: bool  # as its first frame is flagged
     unkept: tuple[str, ...]  # what the first frame carries beside its pixels and no target gets
     captions: frozenset[str] = frozenset()  # kinds of closed captions anywhere in the video's packets
+    crop: Crop | None = None  # what the container hides of the coded picture; the reader cuts it off
 
 
 @contextmanager
@@ -153,7 +155,8 @@ def probe(path: Path) -> SourceInfo:
     with open_source(path) as container:
         stream = find_video_stream(container, path)
         frame = _first_frame(container, stream, path)
-        video = _video_info(container, stream, frame, pts)
+        crop = _crop(container, stream, frame)
+        video = _video_info(container, stream, frame, crop, pts)
         side_data = side_data_of(frame)
         matrix = (side_data or {}).get("DISPLAYMATRIX")
         return SourceInfo(
@@ -168,6 +171,7 @@ def probe(path: Path) -> SourceInfo:
             others=tuple(_others(container, stream)),
             tags=dict(container.metadata),
             num_chapters=len(container.chapters()),
+            crop=crop,
             is_interlaced=bool(frame.interlaced_frame),
             unkept=(UNNAMED,)
             if side_data is None
@@ -245,7 +249,33 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
     raise SourceError(f"{path}: not one frame of the video can be decoded{reason}; the file is damaged")
 
 
-def _video_info(container: InputContainer, stream: VideoStream, frame: VideoFrame, pts: array[int]) -> VideoInfo:
+def _crop(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> Crop | None:
+    """The clean aperture of MOV and MP4 or Matroska's PixelCrop, moved up and left to whole chroma samples.
+
+    FFmpeg's decoders do not apply it, and PyAV has it only in the text that FFmpeg describes a file with, at a log
+    level that is then set for a moment.
+    """
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)
+    try:
+        described = str(container.dumps_format())  # type: ignore[attr-defined] # missing in its stubs
+    finally:
+        av.logging.set_level(level)
+    own = re.search(rf"Stream #0:{stream.index}\b.*?(?=\n  Stream #|\Z)", described, re.DOTALL)
+    found = own and re.search(r"Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)", own[0])
+    if not found:
+        return None
+    left, right, top, bottom = map(int, found.groups())
+    if left + right >= frame.width or top + bottom >= frame.height:
+        return None  # nothing would be left: a damaged header
+    layout = delivered_layout(frame.format)
+    over_x, over_y = left % (1 << layout.chroma_shift_x), top % (1 << layout.chroma_shift_y)
+    return Crop(left=left - over_x, right=right + over_x, top=top - over_y, bottom=bottom + over_y)
+
+
+def _video_info(
+    container: InputContainer, stream: VideoStream, frame: VideoFrame, crop: Crop | None, pts: array[int]
+) -> VideoInfo:
     layout = delivered_layout(frame.format)
     assert stream.time_base is not None
     duration_seconds = None
@@ -257,8 +287,8 @@ def _video_info(container: InputContainer, stream: VideoStream, frame: VideoFram
         codec=stream.codec_context.name,
         source_pix_fmt=frame.format.name,
         picture=PictureFormat(
-            width=frame.width,
-            height=frame.height,
+            width=frame.width - (crop.left + crop.right if crop else 0),
+            height=frame.height - (crop.top + crop.bottom if crop else 0),
             layout=layout,
             color=resolve_color(frame, stream.codec_context, layout),
         ),
