@@ -235,6 +235,15 @@ def test_the_shape_of_pixels_is_kept_in_matroska(make_clip, look, tmp_path, code
     assert look.video(target).sample_aspect_ratio == Fraction(64, 45)
 
 
+@pytest.mark.parametrize("suffix", [".mov", ".mkv"])
+@pytest.mark.parametrize(("pix_fmt", "tag"), [("yuv422p10le", "apch"), ("yuva444p10le", "ap4h")])
+def test_prores_says_which_of_its_kinds_it_is(make_clip, tmp_path, suffix, pix_fmt, tag):
+    target = tmp_path / f"out{suffix}"
+    make(make_clip(), target, picture=picture_of(pix_fmt, size=(96, 80)), codec="prores_ks")
+    with av.open(str(target)) as container:
+        assert container.streams.video[0].codec_context.codec_tag == tag
+
+
 RICH = {
     "frames": 24,
     "audio": "aac",

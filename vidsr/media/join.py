@@ -125,6 +125,8 @@ class _Join:
         stamps, delay = _presentation_order(self.segments, self.source.video.time_base)
         with _open_segment(self.segments[0]) as first:
             video = self.out.add_stream_from_template(first.streams.video[0], opaque=True)
+            if video.codec_context.name == "prores":  # its tag is its profile; the default one says 422 even of 4444
+                video.codec_context.codec_tag = first.streams.video[0].codec_context.codec_tag
         if video.codec_context.name == "hevc" and self.out.format.name in ("mp4", "mov"):
             video.codec_context.codec_tag = "hvc1"  # the only tag that Apple's players take
         set_color(video.codec_context, self.picture)  # FFV1 and ProRes do not carry it in their packets
