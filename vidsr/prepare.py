@@ -13,9 +13,11 @@ from vidsr.geometry import Orientation, orientation, output_sample_aspect_ratio,
 from vidsr.media.copies import CopyPlan, plan_copies
 from vidsr.media.encoders import Encoder, SegmentFormat, check_options, choose_layout, find_encoder, fit_slices
 from vidsr.media.formats import output_color
-from vidsr.media.join import Cut, aspect_loss
+from vidsr.media.hdr import hdr_loss, with_hdr
+from vidsr.media.join import Cut
 from vidsr.media.probe import SourceInfo, probe
 from vidsr.media.reader import Window
+from vidsr.media.views import sphere_loss, stereo_loss
 from vidsr.media.writer import EncodeSettings
 from vidsr.options import UpscaleOptions
 from vidsr.pipeline.plan import Plan, make_plan, point_to_ticks
@@ -100,8 +102,12 @@ class Prepared:
                 f"{self.encoder.name} writes {target_layout.name}, which loses {' and '.join(lost)} of the source's "
                 f"{layout.name}; ffv1 keeps more"
             )
-        aspect = aspect_loss(self.target, self.encoder.name, self.sample_aspect_ratio)
-        return lines if aspect is None else [*lines, aspect]
+        lost_by_container = (
+            hdr_loss(self.container, self.source.hdr),
+            stereo_loss(self.container, self.source.stereo),
+            sphere_loss(self.container, self.source.sphere),
+        )
+        return lines + [line for line in lost_by_container if line is not None]
 
 
 def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overwrite: bool = False) -> Prepared:
@@ -135,6 +141,7 @@ def _decide(info: SourceInfo, target: Path, encoder: Encoder, options: UpscaleOp
         encoder_options = {**encoder.alpha_settings, **encoder_options}
     if "slices" not in dict(options.encoder_options):
         encoder_options = fit_slices(encoder.name, encoder_options, picture)
+    encoder_options = with_hdr(encoder.name, encoder_options, info.hdr)
     window = _window(info, options)
     num_frames = sum(pts in window for pts in info.pts)
     if num_frames == 0:

@@ -21,17 +21,15 @@ from av.video.stream import VideoStream
 from vidsr.errors import SourceError, SourceMissingError
 from vidsr.frames import PictureFormat, VideoInfo
 from vidsr.media.formats import delivered_layout, resolve_color
+from vidsr.media.hdr import HdrMetadata, read_hdr
+from vidsr.media.views import Sphere, StereoLayout, read_sphere, read_stereo, unread_views
 
 _AV_TIME_BASE = 1_000_000
 # What the first frame may say beside its pixels that no target gets yet; PyAV can read it but not write it.
 _UNKEPT_SIDE_DATA = {
-    "MASTERING_DISPLAY_METADATA": "mastering display (HDR10)",
-    "CONTENT_LIGHT_LEVEL": "content light level (HDR10)",
     "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
     "DOVI_METADATA": "Dolby Vision metadata",
     "A53_CC": "closed captions",
-    "STEREO3D": "stereo 3D layout",
-    "SPHERICAL": "spherical projection",
     "ICC_PROFILE": "ICC profile",
 }
 ALPHA_MODE = "alpha_mode"  # WebM's tag of a video track whose packets have alpha beside them
@@ -70,6 +68,9 @@ class SourceInfo:
     tags: dict[str, str]
     num_chapters: int
     is_interlaced: bool  # as its first frame is flagged
+    hdr: HdrMetadata | None
+    stereo: StereoLayout | None
+    sphere: Sphere | None
     unkept: tuple[str, ...]  # what the first frame carries beside its pixels and no target gets
 
 
@@ -166,8 +167,16 @@ def probe(path: Path) -> SourceInfo:
             tags=dict(container.metadata),
             num_chapters=len(container.chapters()),
             is_interlaced=bool(frame.interlaced_frame),
-            unkept=tuple(text for name, text in _UNKEPT_SIDE_DATA.items() if frame.side_data.get(name) is not None),
+            hdr=read_hdr(frame),
+            stereo=read_stereo(frame),
+            sphere=read_sphere(frame),
+            unkept=tuple(_unkept(frame)),
         )
+
+
+def _unkept(frame: VideoFrame) -> list[str]:
+    found = [text for name, text in _UNKEPT_SIDE_DATA.items() if frame.side_data.get(name) is not None]
+    return found + unread_views(frame)
 
 
 def frame_ticks(stream: VideoStream) -> int:
