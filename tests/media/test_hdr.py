@@ -11,8 +11,9 @@ import av
 import imageio_ffmpeg
 import pytest
 
+from vidsr.cli.probe import command
 from vidsr.events import Notice
-from vidsr.media.encoders import ENCODERS, find_encoder
+from vidsr.media.encoders import find_encoder
 from vidsr.media.hdr import HdrMetadata, Primaries, hdr_loss, with_hdr
 from vidsr.media.join import CONTAINERS
 from vidsr.media.matroska import VideoFields, placeholder, write_fields
@@ -39,11 +40,12 @@ HDR_CLIP = {
     "frames": 6,
     "options": {"preset": "ultrafast", "x265-params": f"log-level=error:master-display={TEXT}:max-cll=1000,400"},
 }
+SOFTWARE = ["libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks"]
 PAIRS = [
-    (n, s)
-    for n, encoder in ENCODERS.items()
-    for s in (".mp4", ".mov", ".mkv", ".webm")
-    if CONTAINERS[s] in encoder.containers
+    (codec, suffix)
+    for codec in SOFTWARE
+    for suffix in (".mp4", ".mov", ".mkv", ".webm")
+    if CONTAINERS[suffix] in find_encoder(codec).containers
 ]
 
 
@@ -228,3 +230,13 @@ def test_real_files_keep_it(shared_media, tmp_path, name, suffix, codec, hdr):
 @pytest.mark.parametrize("name", ["03_hlg_dovi84_iphone_rot-90.mov"])
 def test_dolby_vision_is_told_as_lost(shared_media, name):
     assert "Dolby Vision metadata" in probe(shared_media / name).unkept
+
+
+def test_the_probe_command_shows_it(make_clip, capsys):
+    clip = make_clip("in.mkv", **HDR_CLIP)
+    command(clip.path)
+    shown = capsys.readouterr().out
+    assert "(0.68, 0.32) (0.265, 0.69) (0.15, 0.06) (0.3127, 0.329)" in shown
+    assert "0.005 to 1000 cd/m2" in shown and "1000 cd/m2 at most, 400 in the mean" in shown
+    command(make_clip("stereo.mkv", video_metadata={"stereo_mode": "top_bottom"}).path)
+    assert "stereo, top and bottom, left eye first" in capsys.readouterr().out
