@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -134,6 +134,9 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
 
 def _decide(info: SourceInfo, target: Path, encoder: Encoder, options: UpscaleOptions) -> Prepared:
     turned = orientation(info.display_matrix) if options.rotation == "apply" else Orientation()
+    if turned != Orientation() and (info.stereo or info.sphere):  # halves and longitudes lie elsewhere then
+        lost = "stereo 3D layout and spherical projection, as the picture is turned; see --rotation keep"
+        info = replace(info, stereo=None, sphere=None, unkept=(*info.unkept, lost))
     container = container_of(target)
     picture = _target_picture(info.video.picture, turned, encoder, container, options)
     encoder_options = encoder.options(options.crf, options.preset, options.encoder_options)

@@ -139,3 +139,21 @@ def test_other_projections_are_named():
     (line,) = unread_views(SimpleNamespace(side_data={"SPHERICAL": b"unknown"}))
     assert "only an equirectangular one" in line
     assert unread_views(SimpleNamespace(side_data={})) == []
+
+
+def test_a_picture_that_is_turned_has_its_halves_elsewhere(make_clip, tmp_path):
+    clip = make_clip("in.mp4", frames=3, rotation=90)
+    path = tmp_path / "stereo.mkv"
+    with av.open(str(clip.path)) as given, av.open(str(path), "w") as out:
+        stream = out.add_stream_from_template(given.streams.video[0], opaque=True)
+        stream.metadata["stereo_mode"] = "left_right"
+        stream.set_display_rotation(90)
+        for packet in given.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    assert upscale(path, tmp_path / "kept.mkv") == []
+    assert numbers(tmp_path / "kept.mkv", "STEREO3D")[:2] == (1, 0)
+    (line,) = upscale(path, tmp_path / "turned.mkv", rotation="apply")
+    assert "as the picture is turned" in line
+    assert numbers(tmp_path / "turned.mkv", "STEREO3D") is None
