@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,10 +23,12 @@ from vidsr.media.encoders import (
 )
 from vidsr.media.fields import Scan, recognise_fields
 from vidsr.media.formats import output_color
-from vidsr.media.join import Cut, aspect_loss
+from vidsr.media.hdr import hdr_loss, with_hdr
+from vidsr.media.join import Cut
 from vidsr.media.probe import SourceInfo, probe
 from vidsr.media.reader import Window
 from vidsr.media.scc import SCC_KIND
+from vidsr.media.views import sphere_loss, stereo_loss
 from vidsr.media.writer import EncodeSettings
 from vidsr.options import UpscaleOptions
 from vidsr.pipeline.plan import Plan, make_plan, point_to_ticks
@@ -145,8 +147,12 @@ class Prepared:
                 f"{self.encoder.name} writes {target_layout.name}, which loses {' and '.join(lost)} of the source's "
                 f"{layout.name}; ffv1 keeps more"
             )
-        aspect = aspect_loss(self.target, self.encoder.name, self.sample_aspect_ratio)
-        return lines if aspect is None else [*lines, aspect]
+        lost_by_container = (
+            hdr_loss(self.container, self.source.hdr),
+            stereo_loss(self.container, self.source.stereo),
+            sphere_loss(self.container, self.source.sphere),
+        )
+        return lines + [line for line in lost_by_container if line is not None]
 
 
 def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overwrite: bool = False) -> Prepared:
@@ -176,6 +182,9 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
 
 def _decide(info: SourceInfo, scan: Scan, target: Path, encoder: Encoder, options: UpscaleOptions) -> Prepared:
     turned = orientation(info.display_matrix) if options.rotation == "apply" else Orientation()
+    if turned != Orientation() and (info.stereo or info.sphere):  # halves and longitudes lie elsewhere then
+        lost = "stereo 3D layout and spherical projection, as the picture is turned; see --rotation keep"
+        info = replace(info, stereo=None, sphere=None, unkept=(*info.unkept, lost))
     container = container_of(target)
     picture = _target_picture(info.video.picture, turned, encoder, container, options)
     encoder_options = encoder.options(options.crf, options.preset, options.encoder_options)
@@ -183,6 +192,7 @@ def _decide(info: SourceInfo, scan: Scan, target: Path, encoder: Encoder, option
         encoder_options = {**encoder.alpha_settings, **encoder_options}
     if "slices" not in dict(options.encoder_options):
         encoder_options = fit_slices(encoder.name, encoder_options, picture)
+    encoder_options = with_hdr(encoder.name, encoder_options, info.hdr)
     fields = choose_field_work(info, scan, options)
     to_come = delivered(info, fields)
     window = _window(info, to_come, options)

@@ -12,6 +12,7 @@ import typer
 from vidsr.cli.exits import exits
 from vidsr.frames import MATRIX_NAMES, PRIMARIES_NAMES, TRANSFER_NAMES
 from vidsr.media.fields import Scan, recognise_fields
+from vidsr.media.hdr import HdrMetadata
 from vidsr.media.probe import SourceInfo, probe
 
 
@@ -59,6 +60,8 @@ def _facts(info: SourceInfo, scan: Scan) -> dict[str, object]:
         "scan": str(scan),
         "scan_warning": scan.warning,
         "flagged_as": scan.flagged if scan.flagged_order is None else f"{scan.flagged} {scan.flagged_order}",
+        "hdr10": _hdr_lines(info.hdr),
+        "views": _view_lines(info),
         "unkept": list(info.unkept),
         "captions": sorted(info.captions),
         "time_base": str(base),
@@ -77,3 +80,28 @@ def _facts(info: SourceInfo, scan: Scan) -> dict[str, object]:
         "chapters": info.num_chapters,
         "tags": [f"{key}={value}" for key, value in info.tags.items()],
     }
+
+
+def _hdr_lines(hdr: HdrMetadata | None) -> list[str]:
+    if hdr is None:
+        return []
+    lines = []
+    if hdr.primaries is not None:
+        colours = (hdr.primaries.red, hdr.primaries.green, hdr.primaries.blue, hdr.primaries.white)
+        values = " ".join(f"({float(x):.5g}, {float(y):.5g})" for x, y in colours)
+        lines.append(f"mastering display: red, green, blue, white at {values}")
+    if hdr.luminance is not None:
+        darkest, brightest = map(float, hdr.luminance)
+        lines.append(f"mastering display: {darkest:g} to {brightest:g} cd/m2")
+    if hdr.max_cll is not None:
+        lines.append(f"content light level: {hdr.max_cll} cd/m2 at most, {hdr.max_fall} in the mean of a frame")
+    return lines
+
+
+def _view_lines(info: SourceInfo) -> list[str]:
+    lines = []
+    if info.stereo is not None:
+        lines.append(f"stereo, {info.stereo.kind}, {'right' if info.stereo.right_first else 'left'} eye first")
+    if info.sphere is not None:
+        lines.append("spherical, equirectangular")
+    return lines

@@ -22,17 +22,15 @@ from vidsr.errors import SourceError, SourceMissingError
 from vidsr.frames import Crop, PictureFormat, VideoInfo
 from vidsr.media.captions import CODECS_TO_SCAN, SCAN_BYTES, captions_of, kinds_of, scan_packet
 from vidsr.media.formats import delivered_layout, resolve_color
+from vidsr.media.hdr import HdrMetadata, read_hdr
 from vidsr.media.sidedata import UNNAMED, side_data_of
+from vidsr.media.views import Sphere, StereoLayout, read_sphere, read_stereo, unread_views
 
 _AV_TIME_BASE = 1_000_000
 # What the first frame may say beside its pixels that no target gets yet; PyAV can read it but not write it.
 _UNKEPT_SIDE_DATA = {
-    "MASTERING_DISPLAY_METADATA": "mastering display (HDR10)",
-    "CONTENT_LIGHT_LEVEL": "content light level (HDR10)",
     "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
     "DOVI_METADATA": "Dolby Vision metadata",
-    "STEREO3D": "stereo 3D layout",
-    "SPHERICAL": "spherical projection",
     "ICC_PROFILE": "ICC profile",
 }
 ALPHA_MODE = "alpha_mode"  # WebM's tag of a video track whose packets have alpha beside them
@@ -71,6 +69,9 @@ class SourceInfo:
     tags: dict[str, str]
     num_chapters: int
     is_interlaced: bool  # as its first frame is flagged
+    hdr: HdrMetadata | None
+    stereo: StereoLayout | None
+    sphere: Sphere | None
     unkept: tuple[str, ...]  # what the first frame carries beside its pixels and no target gets
     captions: frozenset[str] = frozenset()  # kinds of closed captions anywhere in the video's packets
     crop: Crop | None = None  # what the container hides of the coded picture; the reader cuts it off
@@ -173,11 +174,19 @@ def probe(path: Path) -> SourceInfo:
             num_chapters=len(container.chapters()),
             crop=crop,
             is_interlaced=bool(frame.interlaced_frame),
-            unkept=(UNNAMED,)
-            if side_data is None
-            else tuple(text for name, text in _UNKEPT_SIDE_DATA.items() if name in side_data),
             captions=frozenset(captions | kinds_of(captions_of(frame) or b"")),
+            hdr=read_hdr(frame),
+            stereo=read_stereo(frame),
+            sphere=read_sphere(frame),
+            unkept=tuple(_unkept(frame)),
         )
+
+
+def _unkept(frame: VideoFrame) -> list[str]:
+    side_data = side_data_of(frame)
+    if side_data is None:
+        return [UNNAMED]
+    return [*(text for name, text in _UNKEPT_SIDE_DATA.items() if name in side_data), *unread_views(frame)]
 
 
 def frame_ticks(stream: VideoStream) -> int:
