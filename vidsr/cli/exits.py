@@ -19,13 +19,14 @@ from vidsr.errors import (
     SourceError,
     TargetError,
     UsageError,
+    VerificationError,
     VidsrError,
     WeightsError,
 )
 
 P = ParamSpec("P")
 
-UNEXPECTED, USAGE, SOURCE, TEMPORARY, INTERRUPTED, TERMINATED = 1, 2, 3, 75, 130, 143
+UNEXPECTED, USAGE, SOURCE, VERIFICATION, TEMPORARY, INTERRUPTED, TERMINATED = 1, 2, 3, 4, 75, 130, 143
 
 # The first row that an error is an instance of decides.
 _CODES: tuple[tuple[type[VidsrError], int], ...] = (
@@ -35,6 +36,7 @@ _CODES: tuple[tuple[type[VidsrError], int], ...] = (
     (UsageError, USAGE),
     (WeightsError, USAGE),
     (TargetError, USAGE),
+    (VerificationError, VERIFICATION),
 )
 
 
