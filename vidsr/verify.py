@@ -18,7 +18,7 @@ from vidsr.judge.picture import (
     check_side_data,
 )
 from vidsr.judge.streams import (
-    Clock,
+    Common,
     check_chapters,
     check_extra,
     check_tags,
@@ -109,16 +109,17 @@ class _Judging:
         return align(self.source_times, self.output_times, self.part, hints[:1])
 
     def verdict(self) -> Verdict:
-        clock = Clock(
+        common = Common(
             shift=None if self.alignment is None else self.alignment.shift,
             source_base=self.source_times.base,
             output_base=self.output_times.base,
+            output_tags=self.output.tags,
         )
-        sound = sound_offset(self.pairs, self.part, clock)
+        sound = sound_offset(self.pairs, self.part, common)
         checks = list(self._frame_checks())
         if sound is not None:
             checks.append(sound.check())
-        checks += [*self._stream_checks(clock), *self._picture_checks()]
+        checks += [*self._stream_checks(common), *self._picture_checks()]
         error = None if self.alignment is None else float(self.alignment.error)
         return Verdict(
             source=self.source.path,
@@ -138,12 +139,12 @@ class _Judging:
         if self.source_decoding is not None and self.output_decoding is not None:
             yield check_decoding(self.source_decoding, self.output_decoding)
 
-    def _stream_checks(self, clock: Clock) -> Iterator[Check]:
+    def _stream_checks(self, common: Common) -> Iterator[Check]:
         for track, other in self.pairs:
-            yield check_track(track, other, self.part, clock)
+            yield check_track(track, other, self.part, common)
         yield from check_extra(self.pairs, self.output)
         for check in (
-            check_chapters(self.source, self.output, self.part, clock.shift),
+            check_chapters(self.source, self.output, self.part, common.shift),
             check_tags(self.source, self.output),
             check_timecode(self.source, self.output, self.part),
         ):

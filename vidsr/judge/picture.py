@@ -8,7 +8,17 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from vidsr.frames import MATRIX_BT470BG, MATRIX_NAMES, MATRIX_RGB, MATRIX_SMPTE170M, UNSPECIFIED
+from vidsr.frames import (
+    MATRIX_BT470BG,
+    MATRIX_BT709,
+    MATRIX_BT2020_NCL,
+    MATRIX_FCC,
+    MATRIX_NAMES,
+    MATRIX_RGB,
+    MATRIX_SMPTE170M,
+    MATRIX_SMPTE240M,
+    UNSPECIFIED,
+)
 from vidsr.judge.verdict import Check, Outcome
 from vidsr.media.decoding import Decoding
 from vidsr.media.survey import THUMBNAIL_PX, Picture
@@ -30,6 +40,15 @@ _SIDE_DATA = {
 # Networks sharpen and encoders blur, but what 16x16 pixels average of a frame stays: measured at most 3 levels.
 # Another picture, a turned one or one of the wrong matrix differs by more.
 _ALLOWED_DIFFERENCE = 10.0
+# Luma coefficients of red and blue by H.273 matrix.
+_COEFFICIENTS = {
+    MATRIX_BT709: (0.2126, 0.0722),
+    MATRIX_FCC: (0.30, 0.11),
+    MATRIX_BT470BG: (0.299, 0.114),
+    MATRIX_SMPTE170M: (0.299, 0.114),
+    MATRIX_SMPTE240M: (0.212, 0.087),
+    MATRIX_BT2020_NCL: (0.2627, 0.0593),
+}
 Thumbnail = npt.NDArray[np.float64]
 
 
@@ -79,7 +98,7 @@ def check_colour(source: Picture, output: Picture) -> Check:
         wrong.append("matrix not stated")
     else:
         said.append(f"matrix {_matrix(output.matrix)}")
-        if not source_rgb and source.matrix != UNSPECIFIED and not _same_matrix(source.matrix, output.matrix):
+        if not source_rgb and source.matrix != UNSPECIFIED and not _matrix_is_true(source, output):
             wrong.append(f"matrix {_matrix(output.matrix)} instead of {_matrix(source.matrix)}")
     if not output_rgb:
         if output.full_range is None:
@@ -106,9 +125,24 @@ def _stated(picture: Picture) -> str:
     return ", ".join(parts) + " (2: unspecified)"
 
 
-def _same_matrix(a: int, b: int) -> bool:
-    names_of_601 = (MATRIX_BT470BG, MATRIX_SMPTE170M)  # the same numbers
-    return a == b or (a in names_of_601 and b in names_of_601)
+def _matrix_is_true(source: Picture, output: Picture) -> bool:
+    """Whether the output has the source's matrix, or its samples were converted to the one it states.
+
+    They were, if its first frame is more like the source's by the matrix that it states than by the source's.
+    """
+    before, after = _COEFFICIENTS.get(source.matrix), _COEFFICIENTS.get(output.matrix)
+    if source.matrix == output.matrix or before is None or after is None or before == after:
+        return source.matrix == output.matrix or (before is not None and before == after)
+    wanted, as_stated = _shown(source.thumbnail, source), _shown(output.thumbnail, output)
+    as_before = as_stated @ (_to_rgb(*before) @ np.linalg.inv(_to_rgb(*after))).T
+    return bool(np.abs(as_stated - wanted).mean() < np.abs(as_before - wanted).mean())
+
+
+def _to_rgb(red: float, blue: float) -> Thumbnail:
+    """Y'CbCr to R'G'B' by the luma coefficients of red and blue (ITU-T H.273, 8.3)."""
+    green = 1 - red - blue
+    of_cb, of_cr = 2 * (1 - blue), 2 * (1 - red)
+    return np.array([[1, 0, of_cr], [1, -of_cb * blue / green, -of_cr * red / green], [1, of_cb, 0]])
 
 
 def _matrix(code: int) -> str:

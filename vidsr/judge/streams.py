@@ -23,12 +23,13 @@ _FLAGS = ("default", "forced", "hearing_impaired", "visual_impaired", "comment",
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clock:
-    """By how much the picture moved, and on which clocks its times were rounded; None: it has no times to tell."""
+class Common:
+    """What tracks are held against: by how much the picture moved, on which clocks, and what all streams share."""
 
-    shift: Fraction | None
+    shift: Fraction | None  # None: the picture has no times to tell
     source_base: Fraction
     output_base: Fraction
+    output_tags: Mapping[str, str]  # of the container: Matroska has the time of creation only there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ def pair_tracks(source: Sequence[Track], output: Sequence[Track]) -> list[tuple[
     return [(track, found.get(track.index)) for track in source]
 
 
-def check_track(source: Track, output: Track | None, part: Part, clock: Clock) -> Check:
+def check_track(source: Track, output: Track | None, part: Part, common: Common) -> Check:
     """One stream: there, with its bytes, its times and its names."""
     name = f"stream {source.index} ({source.kind}, {source.codec}"
     name += f", {source.language})" if source.language else ")"
@@ -72,8 +73,8 @@ def check_track(source: Track, output: Track | None, part: Part, clock: Clock) -
     content = _content(source, output, part)
     findings = [(content.outcome, content.text)]
     if source.kind in ("audio", "subtitle", "data"):
-        findings += _track_times(source, output, content, clock)
-    findings += _names(source, output)
+        findings += _track_times(source, output, content, common)
+    findings += _names(source, output, common)
     order = ("ok", "lost", "wrong")
     outcome = max((finding[0] for finding in findings), key=order.index)
     told = [text for kind, text in findings if kind == outcome or kind != "ok"]
@@ -169,14 +170,14 @@ def _find_run(needle: array[int], haystack: array[int], around: int) -> int | No
     return min(places, key=lambda n: abs(n - around), default=None)
 
 
-def _track_times(source: Track, output: Track, content: _Content, clock: Clock) -> Iterator[tuple[Outcome, str]]:
+def _track_times(source: Track, output: Track, content: _Content, common: Common) -> Iterator[tuple[Outcome, str]]:
     measured = track_shift(source, output, content.skipped)
-    if measured is None or clock.shift is None or not (content.is_paired or content.skipped == 0):
+    if measured is None or common.shift is None or not (content.is_paired or content.skipped == 0):
         return
     shift, error = measured
-    allowed = sound_tolerance(source, output, clock.source_base, clock.output_base)
-    if abs(shift - clock.shift) > allowed and content.is_paired:
-        milliseconds = float(shift - clock.shift) * 1000
+    allowed = sound_tolerance(source, output, common.source_base, common.output_base)
+    if abs(shift - common.shift) > allowed and content.is_paired:
+        milliseconds = float(shift - common.shift) * 1000
         yield "wrong", f"{milliseconds:+.3g} ms against the picture"
     if content.is_paired and error > allowed:
         yield "wrong", f"times are uneven by {float(error) * 1000:.3g} ms"
@@ -198,33 +199,33 @@ class SoundOffset:
         )
 
 
-def sound_offset(pairs: Sequence[tuple[Track, Track | None]], part: Part, clock: Clock) -> SoundOffset | None:
+def sound_offset(pairs: Sequence[tuple[Track, Track | None]], part: Part, common: Common) -> SoundOffset | None:
     """The worst offset of all sound tracks; None without sound that can be compared."""
     found: list[SoundOffset] = []
     for source, output in pairs:
-        if source.kind != "audio" or output is None or not output.pts or not source.pts or clock.shift is None:
+        if source.kind != "audio" or output is None or not output.pts or not source.pts or common.shift is None:
             continue
         content = _content(source, output, part)
         if content.is_paired:
             measured = track_shift(source, output, content.skipped)
-            moved = measured[0] if measured is not None else clock.shift
+            moved = measured[0] if measured is not None else common.shift
         elif part.is_whole:
             moved = output.pts[0] * output.time_base - source.pts[0] * source.time_base
         else:
             continue
-        allowed = sound_tolerance(source, output, clock.source_base, clock.output_base)
-        found.append(SoundOffset(moved - clock.shift, allowed))
+        allowed = sound_tolerance(source, output, common.source_base, common.output_base)
+        found.append(SoundOffset(moved - common.shift, allowed))
     return max(found, key=lambda offset: abs(offset.seconds) - offset.allowed, default=None)
 
 
-def _names(source: Track, output: Track) -> Iterator[tuple[Outcome, str]]:
+def _names(source: Track, output: Track, common: Common) -> Iterator[tuple[Outcome, str]]:
     if source.language and source.language != output.language:
         kind: Outcome = "wrong" if output.language else "lost"
         yield kind, f"language {output.language or 'not stated'} instead of {source.language}"
     for flag in _FLAGS:
         if (flag in source.flags) != (flag in output.flags) and source.kind in ("audio", "subtitle"):
             yield "lost", f"{'not' if flag in source.flags else 'newly'} marked {flag}"
-    lost = lost_tags(source.tags, output.tags)
+    lost = lost_tags(source.tags, output.tags, common.output_tags)
     if lost:
         yield "lost", f"without {', '.join(lost)}"
     if source.kind == "attachment" and source.name != output.name:
@@ -240,14 +241,15 @@ def check_extra(pairs: Sequence[tuple[Track, Track | None]], output: Survey) -> 
         yield Check(name="further streams", outcome="ok", found=names)
 
 
-def lost_tags(source: Mapping[str, str], output: Mapping[str, str]) -> list[str]:
-    """Keys whose value is not in the output under the same key, whatever its case."""
-    after = {key.lower(): value for key, value in output.items()}
+def lost_tags(source: Mapping[str, str], *outputs: Mapping[str, str]) -> list[str]:
+    """Keys whose value is in none of the outputs' tags under the same key, whatever its case."""
+    after = {key.lower(): value for output in reversed(outputs) for key, value in output.items()}
     lost = []
     for key, value in source.items():
         plain = re.sub(r"-[a-z]{3}$", "", key.lower())  # "title-eng" repeats "title"
         is_repeated = plain != key.lower() and source.get(plain) == value
-        if not value.strip() or _TECHNICAL.fullmatch(key) or is_repeated:
+        is_unset = key.lower() == "creation_time" and value.startswith(("1904-01-01", "1970-01-01"))
+        if not value.strip() or _TECHNICAL.fullmatch(plain) or is_repeated or is_unset:
             continue
         if _plain(key, after.get(key.lower(), "")) != _plain(key, value):
             lost.append(key)
@@ -261,14 +263,12 @@ def _plain(key: str, value: str) -> str:
 
 def check_tags(source: Survey, output: Survey) -> Check | None:
     """Tags of the container and of the main video; None where the source has none."""
-    before = {key: value for key, value in source.tags.items() if value.strip() and not _TECHNICAL.fullmatch(key)}
-    stream = {key: v for key, v in source.picture.tags.items() if v.strip() and not _TECHNICAL.fullmatch(key)}
-    if not before and not stream:
+    count = len(lost_tags(source.tags)) + len(lost_tags(source.picture.tags))  # against nothing: all that count
+    if not count:
         return None
     lost = lost_tags(source.tags, output.tags) + [
-        f"{key} of the video" for key in lost_tags(source.picture.tags, output.picture.tags)
+        f"{key} of the video" for key in lost_tags(source.picture.tags, output.picture.tags, output.tags)
     ]
-    count = len(before) + len(stream)
     found = f"{count - len(lost)} of {count} kept" + (f", without {', '.join(lost)}" if lost else "")
     return Check(name="tags", outcome="lost" if lost else "ok", found=found, expected=f"all {count}")
 

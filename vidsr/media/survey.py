@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import av
 import numpy as np
+import numpy.typing as npt
 from av.container import InputContainer
 from av.packet import Packet
 from av.sidedata.sidedata import SideData
@@ -415,9 +416,21 @@ def thumbnail(frame: VideoFrame, reformatter: VideoReformatter) -> bytes:
     matrix = int(frame.colorspace)
     if matrix in (UNSPECIFIED, 0, 3):
         matrix = 1 if frame.width >= 1280 or frame.height > 576 else 5
-    side = THUMBNAIL_PX
-    small = reformatter.reformat(
-        frame, side, side, "rgb24", src_colorspace=matrix, dst_colorspace=5, interpolation="AREA", threads=1
-    )
-    lines = np.frombuffer(memoryview(small.planes[0]), np.uint8).reshape(side, -1)
-    return lines[:, : 3 * side].tobytes()
+    # At full size: made small at once, FFmpeg scales the fields of an interlaced frame one by one.
+    rgb = reformatter.reformat(frame, format="rgb24", src_colorspace=matrix, dst_colorspace=matrix, threads=1)
+    lines = np.frombuffer(memoryview(rgb.planes[0]), np.uint8).reshape(-1, rgb.planes[0].line_size)
+    pixels = lines[: rgb.height, : 3 * rgb.width].reshape(rgb.height, rgb.width, 3).astype(np.float32)
+    columns, rows = _shares(rgb.width), _shares(rgb.height)
+    small = np.einsum("yh,hwc->ywc", rows, pixels, optimize=True)
+    small = np.einsum("ywc,xw->yxc", small, columns, optimize=True)
+    return bytes(np.clip(small + 0.5, 0, 255).astype(np.uint8))
+
+
+def _shares(size: int) -> npt.NDArray[np.float32]:
+    """(THUMBNAIL_PX, size): which share each pixel of a side has in each pixel of the thumbnail."""
+    step = size / THUMBNAIL_PX
+    begin = np.arange(THUMBNAIL_PX)[:, None] * step
+    pixel = np.arange(size)[None]
+    overlap = np.minimum(begin + step, pixel + 1) - np.maximum(begin, pixel)
+    shares: npt.NDArray[np.float32] = (np.clip(overlap, 0, None) / step).astype(np.float32)
+    return shares
