@@ -21,6 +21,7 @@ from vidsr.color import planes_to_rgb
 from vidsr.media.probe import probe
 from vidsr.media.reader import Window, read_frames
 from vidsr.options import UpscaleOptions
+from vidsr.prepare import prepare
 from vidsr.upscale import Run
 
 
@@ -42,7 +43,7 @@ def main() -> None:
     values = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     options = UpscaleOptions.from_mapping({**values, "stop": f"{arguments.frames}f"})
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(arguments.clip, Path(folder) / "out.mkv", options)
+        run = Run(prepare(arguments.clip, Path(folder) / "out.mkv", options))
         device = run.upscaler.device
         network_fps = _network_fps(run, arguments.calls)
         result = run.execute()
@@ -68,8 +69,8 @@ def main() -> None:
 def _network_fps(run: Run, num_calls: int) -> float:
     """Frames per second of the engine alone on a batch of the clip's first frame, already on the device."""
     device = run.upscaler.device
-    picture = run.source.video.picture
-    frame = next(read_frames(run.source, Window(), print))
+    picture = run.prepared.source.video.picture
+    frame = next(read_frames(run.prepared.source, Window(), print))
     planes = [torch.from_numpy(plane.copy())[None].to(device) for plane in frame.planes]
     rgb = planes_to_rgb(planes, picture).repeat(run.batch, 1, 1, 1)
     seconds = []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 
 import pytest
 
 from vidsr.errors import UsageError
-from vidsr.geometry import network_input_size, output_sample_aspect_ratio, output_size
+from vidsr.geometry import Orientation, network_input_size, orientation, output_sample_aspect_ratio, output_size
 from vidsr.options import UpscaleOptions
 
 
@@ -132,3 +133,26 @@ def test_the_shape_of_things_is_kept_where_the_sides_grow_unequally(sar, size, o
     found = output_sample_aspect_ratio(sar, *size, *out_size)
     assert found == expected
     assert found * Fraction(*out_size) == sar * Fraction(*size)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "wanted"),
+    [
+        ((1, 0, 0, 1), Orientation()),
+        ((0, 1, -1, 0), Orientation(transposed=True, flipped_x=True)),  # a quarter clockwise
+        ((-1, 0, 0, -1), Orientation(flipped_x=True, flipped_y=True)),
+        ((0, -1, 1, 0), Orientation(transposed=True, flipped_y=True)),
+        ((-1, 0, 0, 1), Orientation(flipped_x=True)),
+        ((1, 0, 0, -1), Orientation(flipped_y=True)),
+        ((0, 1, 1, 0), Orientation(transposed=True)),
+    ],
+)
+def test_orientation_of_a_display_matrix(numbers, wanted):
+    a, b, c, d = (65536 * number for number in numbers)
+    assert orientation(struct.pack("9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)) == wanted
+
+
+def test_orientation_of_none_is_upright_and_of_no_right_angle_refused():
+    assert orientation(None) == Orientation()
+    with pytest.raises(UsageError, match="no right angle"):
+        orientation(struct.pack("9i", 46341, 46341, 0, -46341, 46341, 0, 0, 0, 1 << 30))

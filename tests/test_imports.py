@@ -21,12 +21,13 @@ LADDER = [
     {"pipeline"},
     {"judge"},
     {"worker", "target", "verify"},
+    {"prepare"},
     {"upscale", "preview"},
     {"cli"},
     {"__main__"},
 ]
 # Rooms of one row that build on each other, in this direction only.
-WITHIN_A_ROW = {("options", "errors"), ("color", "resample"), ("store", "download")}
+WITHIN_A_ROW = {("options", "errors"), ("options", "frames"), ("color", "resample"), ("store", "download")}
 # From the bottom row only, whatever stands between.
 BOTTOM_ONLY = {"pipeline"}
 # Every room may ask for the version.

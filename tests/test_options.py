@@ -32,6 +32,9 @@ FIELDS = [field.name for field in dataclasses.fields(UpscaleOptions)]
         ({"denoise": 1.01}, "denoise is 1.01"),
         ({"fit": "inside"}, "fit is 'inside'; it must be after or before"),
         ({"precision": "bf16"}, "precision is 'bf16'; it must be auto, fp32 or fp16"),
+        ({"matrix": "bt601"}, "matrix is 'bt601'; it must be keep, auto, bt709"),
+        ({"rotation": "left"}, "rotation is 'left'; it must be keep or apply"),
+        ({"alpha": "none"}, "alpha is 'none'; it must be lanczos or network"),
         ({"tile": 5}, "tile is 5; it must be 0"),
         ({"tile": 31}, "tile is 31"),
         ({"tile": -1}, "tile is -1"),
@@ -234,6 +237,10 @@ CHANGES = {
     "codec": "ffv1",
     "crf": 18.0,
     "preset": "slow",
+    "encoder_options": {"tune": "film"},
+    "matrix": "auto",
+    "rotation": "apply",
+    "alpha": "network",
     "pix_fmt": "yuv444p",
     "start": 1,
     "stop": 9,
@@ -241,7 +248,7 @@ CHANGES = {
 
 
 def test_the_table_of_changes_is_complete():
-    assert set(FIELDS) == {*CHANGES, "batch"}
+    assert set(FIELDS) == {*CHANGES, "batch", "container", "strict"}
 
 
 def test_the_digest_changes_with_every_field_that_changes_pixels():
@@ -271,3 +278,31 @@ def test_plain_numbers_are_taken_as_they_are_written():
     assert timed.start == Fraction(1, 10) and type(timed.stop) is int
     with pytest.raises(UsageError, match="scale"):
         UpscaleOptions(scale=float("nan"))
+
+
+def test_encoder_options_have_one_form_and_one_digest():
+    as_mapping = UpscaleOptions(encoder_options={"tune": "film", "g": 5})
+    as_pairs = UpscaleOptions(encoder_options=(("g", "5"), ("tune", "film")))
+    as_texts = UpscaleOptions.from_mapping({"encoder_options": ["tune=film", "g=5"]})
+    as_table = UpscaleOptions.from_mapping({"encoder_options": {"tune": "film", "g": 5}})
+    assert as_mapping == as_pairs == as_texts == as_table
+    assert len({o.digest() for o in (as_mapping, as_pairs, as_texts, as_table)}) == 1
+    assert as_mapping.digest() != UpscaleOptions().digest()
+    assert hash(as_mapping) == hash(as_pairs)
+
+
+@pytest.mark.parametrize("value", ["film", ["=film"], 5, ["a=b", "c"]])
+def test_encoder_options_of_the_wrong_form_are_errors(value):
+    with pytest.raises(UsageError, match="encoder option"):
+        UpscaleOptions.from_mapping({"encoder_options": value})
+
+
+def test_what_does_not_change_pixels_stays_out_of_the_digest():
+    assert UpscaleOptions(container="mkv", strict=True).digest() == UpscaleOptions().digest()
+
+
+def test_container_and_strict_are_checked():
+    with pytest.raises(UsageError, match="container is 'avi'; it must be auto, mp4, mov, mkv, webm"):
+        UpscaleOptions(container="avi")
+    with pytest.raises(UsageError, match="strict is 'yes'"):
+        UpscaleOptions.from_mapping({"strict": "yes"})

@@ -56,7 +56,7 @@ def test_a_packaged_recipe_suits_its_encoder(name: str) -> None:
     encoder.options(options.crf, options.preset)
     source = pixel_layout("yuv420p")
     assert source is not None
-    choose_layout(encoder, source, options.pix_fmt)
+    choose_layout(encoder, source, options.pix_fmt, "matroska")
 
 
 @pytest.mark.parametrize("kind", [str, Path])

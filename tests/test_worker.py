@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from vidsr.frames import ColorTags, FrameTime, PictureFormat, pixel_layout
+from vidsr.geometry import Orientation
 from vidsr.options import UpscaleOptions
 from vidsr.pipeline.stage import run_stages
 from vidsr.resample import resize
@@ -18,6 +19,7 @@ from vidsr.transfer import HostLane, open_lane
 from vidsr.upscaler import Upscaler
 from vidsr.worker import FrameWorker
 
+UPRIGHT = Orientation()
 POISON_IN, POISON_OUT = 0xAA, 0x55
 TIMEOUT_SECONDS = 60  # a deadlock fails instead of hanging; the tests take milliseconds
 
@@ -27,9 +29,11 @@ def make_format(name, width, height, full_range=True):
     return PictureFormat(width=width, height=height, layout=pixel_layout(name), color=color)
 
 
-def make_worker(source, target, lane, *, batch=2, queue_batches=2, model="nearest", device="cpu"):
-    upscaler = Upscaler(UpscaleOptions(model=model, device=device))
-    return FrameWorker(upscaler, source, target, lane, batch=batch, queue_batches=queue_batches)
+def make_worker(
+    source, target, lane, *, batch=2, queue_batches=2, device="cpu", turned=UPRIGHT, model="nearest", **given
+):
+    upscaler = Upscaler(UpscaleOptions(model=model, device=device, **given))
+    return FrameWorker(upscaler, source, target, turned, lane, batch=batch, queue_batches=queue_batches)
 
 
 def make_frames(picture, count):
@@ -260,3 +264,69 @@ def test_on_a_gpu(name):
     assert [stamp.pts for stamp, _ in come] == [n * 10 for n in range(50)]
     for planes, (_, found) in zip(frames, come, strict=True):
         assert all(np.array_equal(f, doubled(p)) for f, p in zip(found[:3], planes[:3], strict=True))
+
+
+def run_one(worker, planes):
+    batch = worker.free_inputs.get()
+    batch.times = []
+    batch.append(planes, FrameTime(pts=0, duration=1))
+    (out,) = worker.run(iter([batch]))
+    return [plane[0].copy() for plane in out.planes]
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("flipped_x", [False, True])
+@pytest.mark.parametrize("flipped_y", [False, True])
+def test_pictures_and_their_alpha_are_turned_alike(transposed, flipped_x, flipped_y):
+    turned = Orientation(transposed=transposed, flipped_x=flipped_x, flipped_y=flipped_y)
+    width, height = turned.size(6, 4)
+    source, target = make_format("gbrap", 6, 4), make_format("gbrap", width, height)
+    planes = [np.random.default_rng(n).integers(0, 256, (4, 6), dtype=np.uint8) for n in range(4)]
+    out = run_one(make_worker(source, target, HostLane(), turned=turned), planes)
+    for before, after in zip(planes, out, strict=True):
+        wanted = before.T if transposed else before
+        wanted = wanted[:, ::-1] if flipped_x else wanted
+        wanted = wanted[::-1] if flipped_y else wanted
+        assert np.array_equal(after, wanted)
+
+
+def test_less_depth_is_dithered_and_keeps_the_mean():
+    source, target = make_format("gray10le", 64, 64), make_format("gray", 64, 64)
+    # 512.375 in 8-bit codes is 127.71: with rounding alone all would be 128.
+    out = run_one(make_worker(source, target, HostLane()), [np.full((64, 64), 512, np.uint16)])[0]
+    assert set(np.unique(out)) == {127, 128}
+    assert out.mean() == pytest.approx(512 / 1023 * 255, abs=0.02)
+
+
+def test_codes_that_exist_in_less_depth_are_not_dithered():
+    source, target = make_format("gray10le", 64, 64, False), make_format("gray", 64, 64, False)
+    out = run_one(make_worker(source, target, HostLane()), [np.full((64, 64), 4 * 77, np.uint16)])[0]
+    assert np.unique(out).tolist() == [77]
+
+
+def test_a_matte_goes_through_the_network_if_asked():
+    source, target = make_format("gbrap", 24, 24), make_format("gbrap", 48, 48)
+    planes = [np.random.default_rng(n).integers(0, 256, (24, 24), dtype=np.uint8) for n in range(3)]
+    matte = np.zeros((24, 24), np.uint8)
+    matte[:, 12:] = 255
+    model = {"model": "realesr-animevideov3", "scale": 2}
+    outs = [
+        run_one(make_worker(source, target, HostLane(), **model, **given), [*planes, matte])
+        for given in ({}, {"alpha": "network"})
+    ]
+    for plain, network in zip(outs[0][:3], outs[1][:3], strict=True):
+        assert np.array_equal(plain, network)
+    by_lanczos, by_network = outs[0][3].astype(int), outs[1][3].astype(int)
+    assert np.abs(by_lanczos - by_network).max() > 0
+    assert np.abs(by_lanczos - by_network)[:, [*range(16), *range(32, 48)]].max() < 12  # flat parts agree
+    assert by_network[:, :16].max() < 12 and by_network[:, 32:].min() > 243
+
+
+def test_colour_drift_is_the_difference_of_means():
+    source, target = make_format("gbrp", 8, 8), make_format("gbrp", 8, 8)
+    worker = make_worker(source, target, HostLane())
+    assert worker.color_drift() == (0, 0, 0)
+    worker._upscaler.upscale_tensor = lambda x, size: x + 0.25 * torch.tensor([1, 0, -1])[:, None, None]
+    run_one(worker, [np.full((8, 8), 100, np.uint8)] * 3)
+    run_one(worker, [np.full((8, 8), 200, np.uint8)] * 3)
+    assert worker.color_drift() == pytest.approx((0.25, 0, -0.25), abs=1e-6)

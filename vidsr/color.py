@@ -69,12 +69,13 @@ def planes_to_rgb(planes: Sequence[Tensor], picture: PictureFormat) -> Tensor:
     return _apply(*_to_rgb(picture, codes.device), codes)
 
 
-def rgb_to_planes(rgb_nchw: Tensor, picture: PictureFormat) -> list[Tensor]:
+def rgb_to_planes(rgb_nchw: Tensor, picture: PictureFormat, *, dither: bool = False) -> list[Tensor]:
     """Convert RGB to planes, rounded to the nearest code and clipped to what the depth can hold.
 
     Args:
         rgb_nchw: float32 (N, 3, H, W) of `picture`'s size, any device.
         picture: the planes to make; an alpha plane is not among the results.
+        dither: spread what rounding would lose over neighbouring pixels, for planes of less depth than the source's.
 
     Returns:
         uint8 or uint16 tensors (N, h, w), one per colour plane in `picture.layout`'s order, same device.
@@ -82,16 +83,16 @@ def rgb_to_planes(rgb_nchw: Tensor, picture: PictureFormat) -> list[Tensor]:
     layout = picture.layout
     if layout.family == "gray":
         gain, offset = _code_range(picture, chroma=False)
-        weights = torch.tensor([0.2126, 0.7152, 0.0722], device=rgb_nchw.device)
+        weights = _luma_weights(picture.color.matrix, rgb_nchw.device)
         gray = torch.einsum("c,nchw->nhw", weights, rgb_nchw)
-        return [_to_codes(gray / gain + offset, picture)]
+        return [_to_codes(gray / gain + offset, picture, dither)]
     codes = _apply(*_from_rgb(picture, rgb_nchw.device), rgb_nchw)
-    planes = [_to_codes(codes[:, 0], picture)]
+    planes = [_to_codes(codes[:, 0], picture, dither)]
     for index in (1, 2):
         plane = codes[:, index]
         if layout.chroma_shift_x or layout.chroma_shift_y:
             plane = _luma_grid_to_chroma(plane, picture)
-        planes.append(_to_codes(plane, picture))
+        planes.append(_to_codes(plane, picture, dither))
     return planes
 
 
@@ -105,9 +106,25 @@ def float_to_alpha(alpha_nchw: Tensor, picture: PictureFormat) -> Tensor:
     return _to_codes(alpha_nchw[:, 0] * picture.layout.max_code, picture)
 
 
-def _to_codes(codes: Tensor, picture: PictureFormat) -> Tensor:
+def _to_codes(codes: Tensor, picture: PictureFormat, dither: bool = False) -> Tensor:
     layout = picture.layout
+    if dither:
+        codes = codes + _dither_noise(codes.shape[-2], codes.shape[-1], codes.device)
     return codes.round().clamp_(0, layout.max_code).to(_TORCH_DTYPES[layout.dtype])
+
+
+@lru_cache(maxsize=8)
+def _dither_noise(height: int, width: int, device: torch.device) -> Tensor:
+    """(H, W) values between -1/2 and 1/2, the same for every frame, so that stills stay still and runs repeat.
+
+    Interleaved gradient noise: J. Jimenez, "Next Generation Post Processing in Call of Duty: Advanced Warfare", 2014.
+    """
+    with torch.inference_mode(False):
+        y = torch.arange(height, dtype=torch.float64, device=device)[:, None]
+        x = torch.arange(width, dtype=torch.float64, device=device)
+        noise = (52.9829189 * ((0.06711056 * x + 0.00583715 * y) % 1)) % 1
+        # Short of the halves, so that a value that has a code of its own gets just that.
+        return ((noise - 0.5) * 0.998).to(torch.float32)
 
 
 def _apply(matrix: Tensor, offset: Tensor, x_nchw: Tensor) -> Tensor:
@@ -127,6 +144,13 @@ def _from_rgb(picture: PictureFormat, device: torch.device) -> tuple[Tensor, Ten
     matrix, offset = _decode_matrix(picture)
     inverse = np.linalg.inv(matrix)
     return _tensor(inverse, device), _tensor(-inverse @ offset, device)
+
+
+@lru_cache(maxsize=16)
+def _luma_weights(matrix: int, device: torch.device) -> Tensor:
+    """Weights of R, G and B in gray; BT.709's where the source has no matrix."""
+    kr, kb = _LUMA_WEIGHTS.get(matrix, _LUMA_WEIGHTS[MATRIX_BT709])
+    return _tensor((kr, 1 - kr - kb, kb), device)
 
 
 def _tensor(values: ArrayLike, device: torch.device) -> Tensor:

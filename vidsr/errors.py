@@ -10,6 +10,7 @@
     ├── DownloadError (ConnectionError)     weights could not be fetched; try again    exit 75
     ├── SourceError (ValueError)            the input cannot be read                   exit 3
     │   └── SourceMissingError (FileNotFoundError)
+    ├── LossError (ValueError)              something would be lost and strict forbids  exit 5
     ├── TargetError (OSError)               the output cannot be written               exit 2
     │   └── DiskFullError                   no space left; make some and try again     exit 75
     ├── VerificationError                   the output is not what the source was       exit 4
@@ -64,6 +65,10 @@ class SourceError(VidsrError, ValueError):
 
 class SourceMissingError(SourceError, FileNotFoundError):
     """A source path with nothing behind it."""
+
+
+class LossError(VidsrError, ValueError):
+    """The target would not have all that the source has, and `strict` was asked for."""
 
 
 class TargetError(VidsrError, OSError):

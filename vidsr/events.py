@@ -65,6 +65,7 @@ class Finished:
     target: Path
     num_frames: int
     seconds_elapsed: float
+    color_drift: tuple[float, float, float]  # mean R', G', B' of the result less the source's, in levels of 255
 
 
 Event = Started | Progress | Notice | Downloading | Finished

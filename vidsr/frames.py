@@ -29,6 +29,38 @@ MATRIX_NAMES = {
     MATRIX_YCGCO: "ycgco",
     MATRIX_BT2020_NCL: "bt2020nc",
 }
+PRIMARIES_BT709, PRIMARIES_BT470BG, PRIMARIES_SMPTE170M, PRIMARIES_BT2020 = 1, 5, 6, 9
+PRIMARIES_NAMES = {
+    PRIMARIES_BT709: "bt709",
+    UNSPECIFIED: "unspecified",
+    4: "bt470m",
+    PRIMARIES_BT470BG: "bt470bg",
+    PRIMARIES_SMPTE170M: "smpte170m",
+    7: "smpte240m",
+    8: "film",
+    PRIMARIES_BT2020: "bt2020",
+    10: "smpte428",
+    11: "smpte431",
+    12: "smpte432",
+    22: "ebu3213",
+}
+TRANSFER_BT709, TRANSFER_SRGB, TRANSFER_BT2020_10, TRANSFER_PQ, TRANSFER_HLG = 1, 13, 14, 16, 18
+TRANSFER_NAMES = {
+    TRANSFER_BT709: "bt709",
+    UNSPECIFIED: "unspecified",
+    4: "gamma22",
+    5: "gamma28",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "linear",
+    11: "iec61966-2-4",
+    TRANSFER_SRGB: "srgb",
+    TRANSFER_BT2020_10: "bt2020-10",
+    15: "bt2020-12",
+    TRANSFER_PQ: "pq",
+    17: "smpte428",
+    TRANSFER_HLG: "hlg",
+}
 
 Siting = Literal["left", "center", "topleft"]
 
@@ -95,7 +127,7 @@ def pixel_layout(name: str) -> PixelLayout | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ColorTags:
-    """What the numbers in the planes mean, fully resolved: nothing here is "unspecified" but the light.
+    """What the numbers in the planes mean, fully resolved: nothing that a file leaves unsaid stays so.
 
     Primaries and transfer only travel from source to target; the networks work on the coded signal.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 from vidsr.errors import UsageError
@@ -43,6 +44,35 @@ def output_size(
                 f"each side can grow {MIN_SCALE} to {MAX_SCALE} times"
             )
     return sides
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orientation:
+    """How a coded picture is to be turned for showing: transposed first, then mirrored."""
+
+    transposed: bool = False
+    flipped_x: bool = False
+    flipped_y: bool = False
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of a picture after turning."""
+        return (height, width) if self.transposed else (width, height)
+
+
+def orientation(display_matrix: bytes | None) -> Orientation:
+    """What a display matrix (ISO/IEC 14496-12, 8.2.2: nine integers, of which the first two columns turn) means.
+
+    Raises:
+        UsageError: it turns by something else than right angles.
+    """
+    if display_matrix is None:
+        return Orientation()
+    a, b, _, c, d, *_ = memoryview(display_matrix).cast("i")
+    if a and d and not (b or c):
+        return Orientation(flipped_x=a < 0, flipped_y=d < 0)
+    if b and c and not (a or d):
+        return Orientation(transposed=True, flipped_x=c < 0, flipped_y=b < 0)
+    raise UsageError("the source is to be shown rotated by no right angle; rotation apply cannot do that, use keep")
 
 
 def network_input_size(

@@ -11,12 +11,21 @@ from fractions import Fraction
 from typing import Any, Literal, get_args
 
 from vidsr.errors import UsageError
+from vidsr.frames import MATRIX_NAMES, MATRIX_RGB, UNSPECIFIED
 
 Fit = Literal["after", "before"]
 Precision = Literal["auto", "fp32", "fp16"]
+Container = Literal["auto", "mp4", "mov", "mkv", "webm"]
+Rotation = Literal["keep", "apply"]
+Alpha = Literal["lanczos", "network"]
 Point = int | Fraction  # a frame number, or exact seconds
 
 MIN_SCALE, MAX_SCALE = 1, 8
+MATRIX_CHOICES = (
+    "keep",
+    "auto",
+    *(name for code, name in MATRIX_NAMES.items() if code not in (MATRIX_RGB, UNSPECIFIED)),
+)
 
 
 def _option(default: Any, meaning: str, *, changes_pixels: bool = True) -> Any:
@@ -51,9 +60,27 @@ class UpscaleOptions:
     codec: str = _option("libx264", "video encoder: libx264, libx265, libsvtav1, libvpx-vp9, ffv1, prores_ks")
     crf: float | None = _option(None, "the encoder's constant quality, lower is better; unset: per encoder")
     preset: str | None = _option(None, "the encoder's speed preset; unset: per encoder")
+    encoder_options: tuple[tuple[str, str], ...] = _option(
+        (), "further options of the encoder, as FFmpeg names them: key=value; an unknown one is an error"
+    )
     pix_fmt: str | None = _option(None, "output pixel format; unset: the source's depth and chroma")
+    matrix: str = _option(
+        "keep", "of YUV output: keep the source's and tag it; auto: bt709 where SD becomes HD; or bt709, smpte170m, ..."
+    )
+    rotation: Rotation = _option(
+        "keep", "of sources that are to be shown rotated: keep that tag, or apply it to the pixels"
+    )
+    alpha: Alpha = _option("lanczos", "how an alpha channel is enlarged: lanczos, or network as the picture")
     start: Point | None = _option(None, "first frame: a time (12.5, 0:01:02.5) or a frame number (300f)")
     stop: Point | None = _option(None, "end, not included: a time or a frame number (360f)")
+    container: Container | None = _option(
+        None,
+        "mp4, mov, mkv or webm where no target is named; auto: the one that holds most; unset: as the source",
+        changes_pixels=False,
+    )
+    strict: bool = _option(
+        False, "refuse, before any work, if anything of the source would be lost", changes_pixels=False
+    )
 
     def __post_init__(self) -> None:
         for name in ("denoise", "blend", "crf"):  # 1 is equal to 1.0, so both must have one digest
@@ -63,8 +90,18 @@ class UpscaleOptions:
         for name, kinds in (("scale", (int, float)), ("start", float), ("stop", float)):
             if isinstance(getattr(self, name), kinds):
                 object.__setattr__(self, name, parse_scale(str(getattr(self, name))))
+        # A mapping is welcome, but kept as sorted pairs: hashable, and one digest for one meaning.
+        pairs = sorted((str(key), str(value)) for key, value in dict(self.encoder_options).items())
+        object.__setattr__(self, "encoder_options", tuple(pairs))
         self._check_size()
         self._check_network()
+        if self.matrix not in MATRIX_CHOICES:
+            raise UsageError(f"matrix is {self.matrix!r}; it must be {', '.join(MATRIX_CHOICES)}")
+        for name, kind in (("rotation", Rotation), ("alpha", Alpha)):
+            if getattr(self, name) not in get_args(kind):
+                raise UsageError(f"{name} is {getattr(self, name)!r}; it must be {' or '.join(get_args(kind))}")
+        if self.container is not None and self.container not in get_args(Container):
+            raise UsageError(f"container is {self.container!r}; it must be {', '.join(get_args(Container))}")
         for name in ("start", "stop"):
             point = getattr(self, name)
             if point is not None and point < 0:
@@ -151,6 +188,19 @@ def parse_point(text: str) -> Point:
     return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
 
 
+def parse_pairs(value: object) -> dict[str, str]:
+    """{"tune": "film"} or ["tune=film"] as a dictionary of texts."""
+    if isinstance(value, Mapping):
+        return {str(key): str(text) for key, text in value.items()}
+    pairs: dict[str, str] = {}
+    for item in [value] if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else [""]:
+        key, equals, text = item.partition("=") if isinstance(item, str) else (str(item[0]), "=", str(item[1]))
+        if not key or not equals:
+            raise UsageError(f"encoder option {item!r}; write key=value, such as tune=film")
+        pairs[key] = text
+    return pairs
+
+
 def _parse(spec: Field[Any], value: object, origin: str) -> object:
     try:
         match spec.name:
@@ -166,6 +216,12 @@ def _parse(spec: Field[Any], value: object, origin: str) -> object:
                 return _whole(value)
             case "denoise" | "blend" | "crf":
                 return float(str(value))
+            case "encoder_options":
+                return parse_pairs(value)
+            case "strict":
+                if not isinstance(value, bool):
+                    raise ValueError(value)
+                return value
             case _:
                 return str(value)
     except UsageError as error:

@@ -10,7 +10,39 @@ from vidsr.media.encoders import Encoder
 from vidsr.media.join import CONTAINERS
 from vidsr.options import UpscaleOptions
 
+_CONTAINERS_BY_OPTION = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm"}
 _MAX_NAME_BYTES = 255  # of most file systems; better to know before the work than after
+
+
+def possible_targets(source: Path, target: Path | None, encoder: Encoder, options: UpscaleOptions) -> list[Path]:
+    """Where the result may be written, the first choice first; more than one only for `container` auto.
+
+    Args:
+        source: what is read.
+        target: the file to write, or a folder for it; None: beside the source.
+        encoder: its containers are the ones considered where the name is not given.
+        options: say the container.
+
+    Raises:
+        UsageError: no container has that suffix, or it does not hold what the encoder writes.
+    """
+    wanted = options.container
+    if target is not None and (_is_too_long(target) or not target.is_dir()):
+        if wanted not in (None, "auto") and container_of(target) != _CONTAINERS_BY_OPTION[wanted]:
+            raise UsageError(f"{target}: its suffix and container {wanted} contradict each other; leave one out")
+        check_container(target, encoder)
+        return [target]
+    usual = default_target(source, options)
+    usual = usual if target is None else target / usual.name
+    suffixes = [usual.suffix, *(suffix for suffix in (".mp4", ".mov", ".mkv", ".webm") if suffix != usual.suffix)]
+    fitting = [usual.with_suffix(s) for s in suffixes if CONTAINERS[s.lower()] in encoder.containers]
+    if wanted == "auto":
+        return fitting
+    if wanted is None:
+        return fitting[:1]
+    named = usual.with_suffix(f".{wanted}")
+    check_container(named, encoder)
+    return [named]
 
 
 def default_target(source: Path, options: UpscaleOptions) -> Path:
@@ -27,21 +59,28 @@ def default_target(source: Path, options: UpscaleOptions) -> Path:
     return source.with_name(f"{source.stem}_{size}{suffix}")
 
 
+def container_of(target: Path) -> str:
+    """FFmpeg's name of the format that a suffix means.
+
+    Raises:
+        UsageError: no container has that suffix.
+    """
+    if target.suffix.lower() not in CONTAINERS:
+        raise UsageError(f"{target}: the suffix says the container; use one of {', '.join(CONTAINERS)}")
+    return CONTAINERS[target.suffix.lower()]
+
+
 def check_target(target: Path, source: Path, *, overwrite: bool) -> None:
     """Refuse a target that cannot or must not be written.
 
     Raises:
-        UsageError: no container has that suffix, or it is the source. TargetError: no folder to write into, or a
+        UsageError: it is the source. TargetError: no folder to write into, or a
             name that is too long. TargetExistsError: there already, and not to be overwritten.
     """
-    if target.suffix.lower() not in CONTAINERS:
-        raise UsageError(f"{target}: the suffix says the container; use one of {', '.join(CONTAINERS)}")
     if not target.parent.is_dir():
         raise TargetError(f"{target}: there is no folder {target.parent}; make it first")
-    if len(os.fsencode(target.name)) > _MAX_NAME_BYTES:
+    if _is_too_long(target):
         raise TargetError(f"{target}: the name is longer than {_MAX_NAME_BYTES} bytes; choose a shorter one with -o")
-    if target.is_dir():
-        raise TargetError(f"{target}: is a folder, a file name was expected")
     if target.exists() and target.samefile(source):
         raise UsageError(f"{target}: is the source itself; choose another name")
     if target.exists() and not overwrite:
@@ -54,7 +93,11 @@ def check_container(target: Path, encoder: Encoder) -> None:
     Raises:
         UsageError: with the suffixes that do.
     """
-    container = CONTAINERS[target.suffix.lower()]
+    container = container_of(target)
     if container not in encoder.containers:
         fitting = [suffix for suffix, name in CONTAINERS.items() if name in encoder.containers]
         raise UsageError(f"{target}: {target.suffix} does not hold {encoder.name}; use {' or '.join(fitting)}")
+
+
+def _is_too_long(target: Path) -> bool:
+    return len(os.fsencode(target.name)) > _MAX_NAME_BYTES

@@ -11,6 +11,7 @@ from torch import Tensor
 from vidsr.color import alpha_to_float, float_to_alpha, planes_to_rgb, rgb_to_planes
 from vidsr.engines.devices import memory_errors
 from vidsr.frames import PictureFormat
+from vidsr.geometry import Orientation
 from vidsr.pipeline.stage import Channel
 from vidsr.resample import resize
 from vidsr.transfer import HostBatch, Lane
@@ -23,6 +24,7 @@ class FrameWorker:
     Args:
         upscaler: what is done to the RGB pictures.
         source, target: formats of the two sides.
+        orientation: how the source's pictures are turned on the way.
         lane: the way to the upscaler's device.
         batch: frames per batch.
         queue_batches: batches that may wait between two stages; sizes the rings.
@@ -33,12 +35,17 @@ class FrameWorker:
         upscaler: Upscaler,
         source: PictureFormat,
         target: PictureFormat,
+        orientation: Orientation,
         lane: Lane,
         *,
         batch: int,
         queue_batches: int,
     ) -> None:
         self._upscaler, self._source, self._target, self._lane = upscaler, source, target, lane
+        self._orientation = orientation
+        self._dither = target.layout.depth < source.layout.depth
+        self._drift_sum: Tensor | None = None
+        self._num_frames = 0
         # One being filled, one being read, those in the queue between and those in flight.
         num_batches = queue_batches + lane.depth + 2
         self.free_inputs = Channel(
@@ -73,18 +80,47 @@ class FrameWorker:
 
     def _compute(self, planes: Sequence[Tensor]) -> list[Tensor]:
         """Source planes to target planes, both on the device."""
-        width, height = self._target.width, self._target.height
-        rgb = self._upscaler.upscale_tensor(planes_to_rgb(planes, self._source), (width, height))
-        results = rgb_to_planes(rgb, self._target)
+        size = self._target.width, self._target.height
+        rgb_nchw = _turn(planes_to_rgb(planes, self._source), self._orientation)
+        out_nchw = self._upscaler.upscale_tensor(rgb_nchw, size)
+        self._note_drift(rgb_nchw, out_nchw)
+        results = rgb_to_planes(out_nchw, self._target, dither=self._dither)
         if self._target.layout.has_alpha:
-            if self._source.layout.has_alpha:
-                alpha = resize(alpha_to_float(planes[-1], self._source), height, width, "lanczos")
-            else:
-                alpha = rgb.new_ones((rgb.shape[0], 1, height, width))  # opaque
-            results.append(float_to_alpha(alpha, self._target))
+            results.append(float_to_alpha(self._alpha(planes, out_nchw), self._target))
         return results
+
+    def _alpha(self, planes: Sequence[Tensor], out_nchw: Tensor) -> Tensor:
+        """(N, 1, H, W) in [0, 1]: the source's alpha enlarged; opaque where it has none."""
+        num_frames, _, height, width = out_nchw.shape
+        if not self._source.layout.has_alpha:
+            return out_nchw.new_ones((num_frames, 1, height, width))
+        alpha_nchw = _turn(alpha_to_float(planes[-1], self._source), self._orientation)
+        if self._upscaler.options.alpha == "lanczos":
+            return resize(alpha_nchw, height, width, "lanczos")
+        as_gray = self._upscaler.upscale_tensor(alpha_nchw.expand(-1, 3, -1, -1).contiguous(), (width, height))
+        return as_gray.mean(1, keepdim=True)
+
+    def _note_drift(self, rgb_nchw: Tensor, out_nchw: Tensor) -> None:
+        drift = (out_nchw.mean((2, 3)) - rgb_nchw.mean((2, 3))).sum(0)
+        self._drift_sum = drift if self._drift_sum is None else self._drift_sum + drift
+        self._num_frames += rgb_nchw.shape[0]
+
+    def color_drift(self) -> tuple[float, float, float]:
+        """Mean of the results less that of the sources, over all frames so far: R', G' and B' in [0, 1] units."""
+        if self._drift_sum is None:
+            return 0.0, 0.0, 0.0
+        red, green, blue = (self._drift_sum / self._num_frames).tolist()
+        return red, green, blue
 
     def _collect(self, batch: HostBatch, out: HostBatch, wait: Callable[[], None]) -> HostBatch:
         wait()
         self.free_inputs.put(batch)
         return out
+
+
+def _turn(x_nchw: Tensor, orientation: Orientation) -> Tensor:
+    if orientation == Orientation():
+        return x_nchw
+    turned = x_nchw.transpose(-1, -2) if orientation.transposed else x_nchw
+    axes = [axis for axis, flipped in ((-1, orientation.flipped_x), (-2, orientation.flipped_y)) if flipped]
+    return turned.flip(axes).contiguous() if axes else turned.contiguous()

@@ -89,7 +89,7 @@ def test_json_reports_errors_as_an_object_too(tmp_path: Path) -> None:
         (["--device", "tpu"], 2, "tpu"),
         (["--precision", "fp16", "--device", "cpu"], 2, "fp16"),
         (["--codec", "h263"], 2, "h263"),
-        (["--codec", "ffv1"], 2, ".mkv"),
+        (["--codec", "ffv1", "-o", "out.mp4"], 2, ".mkv"),
         (["--crf", "99"], 2, "crf is 99"),
         (["--preset", "warp"], 2, "preset=warp"),
         (["--pix-fmt", "nonsense"], 2, "nonsense"),
@@ -301,3 +301,19 @@ def test_the_program_starts_within_seconds() -> None:
     began = time.monotonic()
     subprocess.run([sys.executable, "-m", "vidsr", "--version"], check=True, capture_output=True)
     assert time.monotonic() - began < 20  # torch alone takes two; only a hang or a download takes longer
+
+
+def test_strict_ends_with_its_own_exit_code_before_any_work(clip: Path) -> None:
+    shutil.copy(clip, clip.with_name("in.mkv"))
+    result = run("upscale", clip, "-o", clip.with_name("out.webm"), "--codec", "libvpx-vp9", "--strict")
+    assert result.exit_code == 5, result.output  # WebM does not hold its AAC
+    assert "would lose something, and strict forbids it" in result.stderr
+    assert not clip.with_name("out.webm").exists()
+
+
+def test_encoder_options_from_the_command_line(clip: Path) -> None:
+    given = ("--encoder-option", "tune=film", "--encoder-option", "x264-params=scenecut=0")
+    result = run("upscale", clip, "--model", "nearest", "--stop", "2f", *given)
+    assert result.exit_code == 0, result.output
+    result = run("upscale", clip, "--model", "nearest", "--overwrite", "--encoder-option", "bogus=1")
+    assert (result.exit_code, result.stderr.count("libx264 has no option 'bogus'")) == (2, 1)

@@ -16,7 +16,7 @@ from vidsr.options import UpscaleOptions
 
 
 def encode(path, encoder, layout_name="yuv420p", size=(96, 80), frames=3, crf=None, preset=None):
-    layout = choose_layout(encoder, pixel_layout(layout_name), None)
+    layout = choose_layout(encoder, pixel_layout(layout_name), None, "mov")
     color = ColorTags(matrix=0 if layout.family == "gbr" else 1, full_range=False, siting="left")
     picture = PictureFormat(width=size[0], height=size[1], layout=layout, color=color)
     settings = EncodeSettings(
@@ -107,13 +107,13 @@ def test_an_unknown_preset_is_a_usage_error_that_names_it(tmp_path, name, capfd)
 )
 def test_a_pixel_format_that_the_encoder_does_not_take(name, source, asked, fitting):
     with pytest.raises(UsageError, match=f"{name} does not write '{asked}' from this source; it takes .*{fitting}"):
-        choose_layout(find_encoder(name), pixel_layout(source), asked)
+        choose_layout(find_encoder(name), pixel_layout(source), asked, "mov")
 
 
 @pytest.mark.parametrize("asked", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv444p10le"])
 @pytest.mark.parametrize("source", ["yuv420p", "yuv444p10le", "gbrp", "gray", "yuva420p"])
 def test_a_pixel_format_that_was_asked_for_is_used(source, asked):
-    assert choose_layout(find_encoder("libx264"), pixel_layout(source), asked).name == asked
+    assert choose_layout(find_encoder("libx264"), pixel_layout(source), asked, "mov").name == asked
 
 
 def test_all_of_the_table_is_named_where_options_are_explained():

@@ -11,6 +11,7 @@ import pytest
 from av.codec import Codec
 from av.video.reformatter import VideoReformatter
 
+from vidsr.errors import UsageError
 from vidsr.frames import ColorTags, PictureFormat, pixel_layout
 from vidsr.media.formats import closest_format, delivered_layout, output_color
 from vidsr.media.probe import probe
@@ -80,6 +81,7 @@ def test_every_format_of_this_build_is_delivered_as_something_that_holds_it():
 
 REARRANGED = ["nv12", "nv21", "p010le", "p210le", "yuyv422", "uyvy422", "rgb24", "bgr24", "rgba", "bgra", "rgb48le"]
 REARRANGED += ["rgb48be", "rgba64be", "gray16be", "yuv420p10be", "yuv444p12be", "gbrp16be", "yuva444p10be", "nv24"]
+REARRANGED += ["nv16", "p012le", "p016le", "p410le"]
 
 
 @pytest.mark.parametrize("name", REARRANGED)
@@ -105,24 +107,31 @@ def test_nothing_is_rounded_on_the_way_to_planes(name):
         assert np.array_equal(lines[0][:, :width], lines[1][:, :width])
 
 
+UNSAID = {"matrix", "range", "siting", "primaries", "transfer"}
+
+
 @pytest.mark.parametrize(
-    ("size", "how", "matrix", "full", "guessed"),
+    ("size", "how", "codes", "full", "guessed"),
     [
-        ((64, 48), {}, 6, False, {"matrix", "range", "siting"}),
-        ((64, 288), {}, 5, False, {"matrix", "range", "siting"}),
-        ((720, 576), {}, 5, False, {"matrix", "range", "siting"}),
-        ((1024, 576), {}, 5, False, {"matrix", "range", "siting"}),
-        ((1280, 720), {}, 1, False, {"matrix", "range", "siting"}),
-        ((64, 600), {}, 1, False, {"matrix", "range", "siting"}),
-        ((64, 48), {"tags": (1, 1, 1, 1)}, 1, False, {"siting"}),
-        ((64, 48), {"tags": (9, 1, 9, 16), "pix_fmt": "yuv420p10le"}, 9, False, {"siting"}),
-        ((64, 48), {"tags": (5, 2, 5, 6)}, 5, True, {"siting"}),
-        ((64, 48), {"tags": (1, 1, 1, 1), "pix_fmt": "yuv444p"}, 1, False, set()),
+        ((64, 48), {}, (6, 1, 1), False, UNSAID),
+        ((64, 288), {}, (5, 1, 1), False, UNSAID),
+        ((720, 576), {}, (5, 5, 1), False, UNSAID),
+        ((1024, 576), {}, (5, 5, 1), False, UNSAID),
+        ((720, 480), {}, (6, 6, 1), False, UNSAID),
+        ((1280, 720), {}, (1, 1, 1), False, UNSAID),
+        ((64, 600), {}, (1, 1, 1), False, UNSAID),
+        ((64, 48), {"tags": (1, 1, 1, 1)}, (1, 1, 1), False, {"siting"}),
+        ((64, 48), {"tags": (9, 1, 9, 16), "pix_fmt": "yuv420p10le"}, (9, 9, 16), False, {"siting"}),
+        ((64, 48), {"tags": (2, 1, 2, 16)}, (9, 9, 16), False, {"siting", "matrix", "primaries"}),
+        ((64, 48), {"tags": (9, 1, 2, 2)}, (9, 9, 14), False, {"siting", "primaries", "transfer"}),
+        ((64, 48), {"tags": (5, 2, 5, 6)}, (5, 5, 6), True, {"siting"}),
+        ((64, 48), {"tags": (1, 1, 1, 1), "pix_fmt": "yuv444p"}, (1, 1, 1), False, set()),
     ],
 )
-def test_what_a_file_leaves_unsaid_follows_its_size(make_clip, size, how, matrix, full, guessed):
+def test_what_a_file_leaves_unsaid_follows_its_size(make_clip, size, how, codes, full, guessed):
     color = probe(make_clip(size=size, frames=1, **how).path).video.picture.color
-    assert (color.matrix, color.full_range, set(color.guessed)) == (matrix, full, guessed)
+    assert (color.matrix, color.primaries, color.transfer) == codes
+    assert (color.full_range, set(color.guessed)) == (full, guessed)
 
 
 @pytest.mark.parametrize(("pix_fmt", "codec"), [("gray", "ffv1"), ("gbrp10le", "ffv1"), ("gbrp", "utvideo")])
@@ -148,19 +157,48 @@ def picture(layout_name, width=64, height=48, **color):
 
 def test_yuv_keeps_matrix_and_range_at_any_size():
     source = picture("yuv420p", matrix=6, full_range=True, siting="center", guessed=("matrix",))
-    color = output_color(source, pixel_layout("yuv420p10le"))
+    color = output_color(source, pixel_layout("yuv420p10le"), (1920, 1080))
     assert color == replace(source.color, siting="left", guessed=())
+
+
+@pytest.mark.parametrize(
+    ("matrix", "size", "option", "wanted"),
+    [
+        (6, (1920, 1080), "auto", 1),
+        (5, (720, 600), "auto", 1),
+        (6, (640, 480), "auto", 6),
+        (9, (3840, 2160), "auto", 9),
+        (8, (1920, 1080), "auto", 8),
+        (1, (320, 240), "auto", 1),
+        (6, (64, 48), "bt2020nc", 9),
+        (1, (1920, 1080), "smpte170m", 6),
+    ],
+)
+def test_a_matrix_by_option(matrix, size, option, wanted):
+    color = output_color(picture("yuv420p", matrix=matrix), pixel_layout("yuv420p"), size, option)
+    assert color == replace(BT709, matrix=wanted)
+
+
+def test_rgb_planes_have_no_matrix_to_choose():
+    with pytest.raises(UsageError, match="matrix bt709 was asked for, but gbrp is not YUV"):
+        output_color(picture("yuv420p"), pixel_layout("gbrp"), (64, 48), "bt709")
+    assert output_color(picture("yuv420p"), pixel_layout("gbrp"), (64, 48), "auto").matrix == 0
 
 
 @pytest.mark.parametrize(("size", "matrix"), [((64, 48), 6), ((64, 576), 5), ((1920, 1080), 1)])
 def test_rgb_that_becomes_yuv_is_limited_range_with_the_usual_matrix(size, matrix):
     source = picture("gbrp", *size, matrix=0, full_range=True)
-    color = output_color(source, pixel_layout("yuv444p"))
+    color = output_color(source, pixel_layout("yuv444p"), size)
     assert (color.matrix, color.full_range, color.primaries) == (matrix, False, 1)
 
 
+def test_gray_that_becomes_yuv_keeps_every_code():
+    source = picture("gray", matrix=6, full_range=True)
+    assert output_color(source, pixel_layout("yuv420p"), (64, 48)) == source.color
+
+
 def test_yuv_that_becomes_rgb_is_full_range():
-    color = output_color(picture("yuv420p"), pixel_layout("gbrp"))
+    color = output_color(picture("yuv420p"), pixel_layout("gbrp"), (64, 48))
     assert (color.matrix, color.full_range) == (0, True)
 
 

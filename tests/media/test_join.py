@@ -70,6 +70,7 @@ def make(clip, target, *, parts=None, picture=None, codec="libx264", time_base=N
         source,
         picture,
         Fraction(sar),
+        source.display_matrix,
         copies,
         cut,
         folder / "joined.part",
@@ -421,7 +422,7 @@ def test_a_part_begins_at_zero_with_the_sound_of_its_time(make_clip, look, tmp_p
 
 
 def join_plainly(paths, source, picture, copies, folder):
-    join(paths, source, picture, Fraction(1), copies, Cut(), folder / "x.part", folder / "out.mp4", {}, print)
+    join(paths, source, picture, Fraction(1), None, copies, Cut(), folder / "x.part", folder / "out.mp4", {}, print)
 
 
 def test_the_source_that_went_away_is_named_and_nothing_is_left(make_clip, tmp_path):
@@ -471,7 +472,7 @@ for suffix in (".mp4", ".mov", ".mkv"):
     part, target = folder / "x.part", folder / f"out{suffix}"
     copies = t.plan_copies(source, t.CONTAINERS[suffix])
     def make():
-        t.join(paths, source, picture, Fraction(1), copies, t.Cut(), part, target, {}, lambda text: None)
+        t.join(paths, source, picture, Fraction(1), None, copies, t.Cut(), part, target, {}, lambda text: None)
     make()
     whole = target.stat().st_size
     target.unlink()

@@ -11,7 +11,7 @@ from vidsr.options import UpscaleOptions, meaning
 from vidsr.recipes import load_recipe
 
 _SIZES = ("scale", "size", "height")
-_ENCODING = ("crf", "preset", "pix_fmt")
+_ENCODING = ("crf", "preset", "encoder_options", "pix_fmt")
 
 
 def _option(name: str, *flags: str) -> Any:
@@ -33,9 +33,18 @@ Batch = Annotated[int | None, _option("batch")]
 Codec = Annotated[str | None, _option("codec")]
 Crf = Annotated[float | None, _option("crf")]
 Preset = Annotated[str | None, _option("preset")]
+EncoderOptions = Annotated[
+    list[str] | None,
+    typer.Option("--encoder-option", help=meaning("encoder_options") + "; may be repeated", show_default=False),
+]
 PixFmt = Annotated[str | None, _option("pix_fmt")]
 Start = Annotated[str | None, _option("start")]
 Stop = Annotated[str | None, _option("stop")]
+Matrix = Annotated[str | None, _option("matrix")]
+Rotation = Annotated[str | None, _option("rotation")]
+Alpha = Annotated[str | None, _option("alpha")]
+Container = Annotated[str | None, _option("container")]
+Strict = Annotated[bool | None, typer.Option("--strict/--no-strict", help=meaning("strict"), show_default=False)]
 Recipe = Annotated[
     str | None,
     typer.Option(
@@ -49,7 +58,7 @@ Recipe = Annotated[
 
 def build_options(recipe: str | None, given: Mapping[str, object]) -> UpscaleOptions:
     """The recipe's options, overruled by those given on the command line (None: not given)."""
-    on_command_line = {key: value for key, value in given.items() if value is not None}
+    on_command_line = {key: value for key, value in given.items() if value not in (None, [])}
     merged: dict[str, object] = {}
     if recipe is not None:
         merged = dict(load_recipe(recipe).options)

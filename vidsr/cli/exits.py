@@ -16,6 +16,7 @@ import typer
 from vidsr.errors import (
     DiskFullError,
     DownloadError,
+    LossError,
     SourceError,
     TargetError,
     UsageError,
@@ -26,13 +27,14 @@ from vidsr.errors import (
 
 P = ParamSpec("P")
 
-UNEXPECTED, USAGE, SOURCE, VERIFICATION, TEMPORARY, INTERRUPTED, TERMINATED = 1, 2, 3, 4, 75, 130, 143
+UNEXPECTED, USAGE, SOURCE, VERIFICATION, LOSS, TEMPORARY, INTERRUPTED, TERMINATED = 1, 2, 3, 4, 5, 75, 130, 143
 
 # The first row that an error is an instance of decides.
 _CODES: tuple[tuple[type[VidsrError], int], ...] = (
     (DiskFullError, TEMPORARY),
     (DownloadError, TEMPORARY),
     (SourceError, SOURCE),
+    (LossError, LOSS),
     (UsageError, USAGE),
     (WeightsError, USAGE),
     (TargetError, USAGE),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from vidsr.cli.exits import exits
-from vidsr.frames import MATRIX_NAMES
+from vidsr.frames import MATRIX_NAMES, PRIMARIES_NAMES, TRANSFER_NAMES
 from vidsr.media.probe import SourceInfo, probe
 
 
@@ -46,8 +46,8 @@ def _facts(info: SourceInfo) -> dict[str, object]:
         "matrix": said("matrix", MATRIX_NAMES.get(color.matrix, str(color.matrix))),
         "range": said("range", "full" if color.full_range else "limited"),
         "chroma_siting": said("siting", color.siting),
-        "primaries": color.primaries,
-        "transfer": color.transfer,
+        "primaries": said("primaries", PRIMARIES_NAMES.get(color.primaries, str(color.primaries))),
+        "transfer": said("transfer", TRANSFER_NAMES.get(color.transfer, str(color.transfer))),
         "sample_aspect": f"{video.sample_aspect_ratio.numerator}:{video.sample_aspect_ratio.denominator}",
         "rotation_degrees": video.rotation_degrees,
         "interlaced": info.is_interlaced,

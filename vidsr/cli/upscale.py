@@ -14,6 +14,7 @@ from vidsr.cli.exits import exits, report
 from vidsr.cli.progress import Drawer, make_drawer
 from vidsr.errors import SourceMissingError, TargetError, UsageError, VidsrError
 from vidsr.options import UpscaleOptions
+from vidsr.prepare import prepare
 from vidsr.target import default_target
 from vidsr.upscale import Run
 from vidsr.upscaler import Upscaler
@@ -55,9 +56,15 @@ def command(
     codec: arg.Codec = None,
     crf: arg.Crf = None,
     preset: arg.Preset = None,
+    encoder_options: arg.EncoderOptions = None,
     pix_fmt: arg.PixFmt = None,
+    matrix: arg.Matrix = None,
+    rotation: arg.Rotation = None,
+    alpha: arg.Alpha = None,
     start: arg.Start = None,
     stop: arg.Stop = None,
+    container: arg.Container = None,
+    strict: arg.Strict = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace targets that exist.")] = False,
     dry_run: Annotated[
         bool,
@@ -74,7 +81,8 @@ def command(
     failures: list[tuple[Path, int]] = []
     for source, target in jobs:
         try:
-            run = Run(source, target, options, drawer, overwrite=overwrite, upscaler=upscaler)
+            prepared = prepare(source, target, options, overwrite=overwrite)
+            run = Run(prepared, drawer, upscaler=upscaler)
             upscaler = run.upscaler
             if dry_run:
                 _print_estimate(run, as_json)
@@ -90,16 +98,15 @@ def command(
 
 
 def _jobs(sources: list[Path], output: Path | None, options: UpscaleOptions) -> Iterator[tuple[Path, Path | None]]:
-    """(source, target) of each file to do; a target of None is the default one beside its source."""
+    """(source, target) of each file to do; the target may be a folder, or None: beside its source."""
     if len(sources) == 1 and not sources[0].is_dir():
-        folder = output if output is not None and output.is_dir() else None
-        yield sources[0], folder / default_target(sources[0], options).name if folder else output
+        yield sources[0], output
         return
     if output is not None and output.suffix and not output.is_dir():
         raise UsageError(f"{output}: with several sources the output is a folder")
     for source in sources:
         if not source.is_dir():
-            yield source, _make_folder(output) / default_target(source, options).name if output else None
+            yield source, _make_folder(output) if output else None
             continue
         videos = sorted(p for p in source.iterdir() if p.suffix.lower() in _VIDEO_SUFFIXES and p.is_file())
         if not videos:
@@ -107,7 +114,7 @@ def _jobs(sources: list[Path], output: Path | None, options: UpscaleOptions) -> 
         folder_name = default_target(source.resolve(), options).stem
         folder = _make_folder(output or source.resolve().with_name(folder_name))
         for video in videos:
-            yield video, folder / default_target(video, options).name
+            yield video, folder
 
 
 def _make_folder(folder: Path) -> Path:
@@ -123,20 +130,20 @@ def _print_estimate(run: Run, as_json: bool) -> None:
     if as_json:
         fields = {
             "event": "estimate",
-            "source": str(run.source.path),
-            "target": str(run.target),
+            "source": str(run.prepared.source.path),
+            "target": str(run.prepared.target),
             "target_size": estimate.target_size,
             "num_frames": estimate.num_frames,
             "seconds_per_frame": round(estimate.seconds_per_frame, 4),
             "seconds": round(estimate.seconds, 1),
-            "losses": run.losses(),
+            "losses": run.prepared.losses(),
         }
         print(json.dumps(fields), flush=True)
         return
     width, height = estimate.target_size
-    print(f"{run.source.path} -> {run.target} ({width}x{height}, {run.encoder.name})")
+    print(f"{run.prepared.source.path} -> {run.prepared.target} ({width}x{height}, {run.prepared.encoder.name})")
     print(f"model {run.upscaler.model.name} ({run.upscaler.model.reason})")
-    for text in run.losses():
+    for text in run.prepared.losses():
         print(f"note: {text}")
     print(
         f"{estimate.num_frames} frames at {1 / estimate.seconds_per_frame:.2f} fps by one measured frame: "

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Literal
 
+from av import logging
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
@@ -17,6 +20,17 @@ from av.video.codeccontext import VideoCodecContext
 from vidsr.errors import UsageError
 from vidsr.frames import PictureFormat, PixelLayout, pixel_layout
 from vidsr.media.formats import closest_format
+
+# Encoder options that say the quality in another way than crf; the default crf would win over them.
+_RATE_CONTROL = {"b", "cq", "global_quality", "lossless", "q", "qp", "qscale"}
+# How libx264, libx265 and libsvtav1 speak of parameters that they then ignore.
+_COMPLAINT = re.compile(r"^(Error (parsing|setting) |Unknown option|Invalid value|Unable to parse)")
+# SVT-AV1 writes its settings to stderr by itself, past FFmpeg's log; 1 leaves its errors.
+os.environ.setdefault("SVT_LOG", "1")
+
+
+SegmentFormat = Literal["nut", "mov", "matroska"]
+_ALL_CONTAINERS = frozenset({"mp4", "mov", "matroska", "webm"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,20 +43,27 @@ class Encoder:
     crf_range: tuple[float, float] = (0, 63)
     preset: str | None = None  # default speed; None: no presets
     preset_option: str = "preset"
-    keeps_alpha: bool = True  # if any of its formats has alpha
+    alpha_containers: frozenset[str] = _ALL_CONTAINERS  # where its formats with alpha, if any, keep it
+    alpha_settings: Mapping[str, str] = field(default_factory=dict)  # besides `settings`, for such a format
+    alpha_segment_format: SegmentFormat | None = None  # instead of `segment_format`
     even_sides: bool = True  # refuses odd sizes where chroma is subsampled
     containers: frozenset[str] = frozenset({"mp4", "mov", "matroska"})
-    segment_format: Literal["nut", "mov"] = "nut"
+    segment_format: SegmentFormat = "nut"
     settings: Mapping[str, str] = field(default_factory=dict)
 
-    def options(self, crf: float | None, preset: str | None) -> dict[str, str]:
-        """The encoder's private options for a quality and a speed.
+    def options(
+        self, crf: float | None, preset: str | None, further: Mapping[str, str] | Iterable[tuple[str, str]] = ()
+    ) -> dict[str, str]:
+        """The encoder's options for a quality, a speed and whatever else is wanted of it.
+
+        Further options overrule those of the table; lists of parameters, such as x265-params, are added to.
 
         Raises:
             UsageError: a quality or preset that this encoder does not have.
         """
-        result = dict(self.settings)
-        crf = self.crf if crf is None else crf
+        result, further = dict(self.settings), dict(further)
+        if crf is None and not _RATE_CONTROL & set(further):
+            crf = self.crf
         if crf is not None:
             low, high = self.crf_range
             if self.crf is None:
@@ -55,6 +76,9 @@ class Encoder:
             if self.preset is None:
                 raise UsageError(f"{self.name} has no presets; leave preset out")
             result[self.preset_option] = preset
+        for key, value in further.items():
+            is_list = key.endswith("-params") and key in result
+            result[key] = f"{result[key]}:{value}" if is_list else value
         return result
 
 
@@ -88,7 +112,11 @@ _ENCODERS = (
         crf=24,
         preset="4",
         preset_option="cpu-used",
-        keeps_alpha=False,  # it travels beside the packets, where segments lose it
+        # Alpha travels beside the packets, which NUT would damage and MP4 has no place for. Matroska's milliseconds
+        # are those of the target.
+        alpha_containers=frozenset({"matroska", "webm"}),
+        alpha_settings=MappingProxyType({"auto-alt-ref": "0"}),
+        alpha_segment_format="matroska",
         even_sides=False,
         containers=frozenset({"mp4", "matroska", "webm"}),
         settings=MappingProxyType({"b": "0", "deadline": "good", "row-mt": "1"}),
@@ -132,28 +160,62 @@ def fit_slices(codec: str, options: Mapping[str, str], picture: PictureFormat) -
 
     It refuses those that would cut subsampled chroma unevenly: 16 at 853x480, and all but 49 at 1919x1079.
     """
-    wanted = int(options.get("slices", 0))
+    wanted = int(options["slices"]) if codec == "ffv1" and options.get("slices", "").isdecimal() else 0
     for count in sorted(range(1, 257), key=lambda n: abs(n - wanted)) if wanted else ():
-        trial = VideoCodecContext.create(codec, "w")
-        assert isinstance(trial, VideoCodecContext)
-        trial.width, trial.height, trial.pix_fmt = picture.width, picture.height, picture.layout.name
-        trial.time_base = Fraction(1, 25)
         fitting = {**options, "slices": str(count)}
-        trial.options = dict(fitting)  # opening empties it
         with suppress(FFmpegError):
-            trial.open()
+            _trial(codec, picture, fitting).open()
             return fitting
     return dict(options)
 
 
-def choose_layout(encoder: Encoder, source: PixelLayout, pix_fmt: str | None) -> PixelLayout:
+def check_options(codec: str, options: Mapping[str, str], picture: PictureFormat) -> None:
+    """Open the encoder once, so that what it does not know or accept is told before the work.
+
+    Raises:
+        UsageError: with the encoder's own words.
+    """
+    trial, reason = _trial(codec, picture, options), ""
+    level = logging.get_level()
+    logging.set_level(logging.WARNING)
+    try:
+        with logging.Capture(local=False) as log:
+            trial.open()
+    except (FFmpegError, ValueError, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    finally:
+        logging.set_level(level)
+    said = [text.strip() for _, _, text in log if _COMPLAINT.search(text)]
+    if reason or said:
+        wanted = ", ".join(f"{key}={value}" for key, value in options.items())
+        raise UsageError(
+            f"{codec} cannot be used like this ({wanted}; {picture.width}x{picture.height} {picture.layout.name}): "
+            f"{said[-1] if said else reason}"
+        )
+    if trial.options:  # opening takes out what it knows
+        raise UsageError(f"{codec} has no option {next(iter(trial.options))!r}; `ffmpeg -h encoder={codec}` lists them")
+
+
+def _trial(codec: str, picture: PictureFormat, options: Mapping[str, str]) -> VideoCodecContext:
+    trial = VideoCodecContext.create(codec, "w")
+    assert isinstance(trial, VideoCodecContext)
+    trial.width, trial.height, trial.pix_fmt = picture.width, picture.height, picture.layout.name
+    trial.time_base = Fraction(1, 25)
+    trial.options = dict(options)  # opening empties it
+    return trial
+
+
+def choose_layout(encoder: Encoder, source: PixelLayout, pix_fmt: str | None, container: str) -> PixelLayout:
     """The output's pixel format: the one asked for, else the one that keeps most of the source's.
+
+    Formats with alpha are out where the container would not keep it.
 
     Raises:
         UsageError: the encoder does not take the format asked for.
     """
     names = [offer.name for offer in Codec(encoder.name, "w").video_formats or []]
-    offered = [name for name in names if encoder.keeps_alpha or not ((known := pixel_layout(name)) and known.has_alpha)]
+    keeps_alpha = container in encoder.alpha_containers
+    offered = [name for name in names if keeps_alpha or not ((known := pixel_layout(name)) and known.has_alpha)]
     if pix_fmt is None:
         layout = closest_format(source, offered)
         assert layout is not None, (encoder.name, offered)

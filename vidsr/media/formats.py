@@ -8,11 +8,25 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
+from vidsr.errors import UsageError
 from vidsr.frames import (
     MATRIX_BT470BG,
     MATRIX_BT709,
+    MATRIX_BT2020_NCL,
+    MATRIX_FCC,
+    MATRIX_NAMES,
     MATRIX_RGB,
     MATRIX_SMPTE170M,
+    MATRIX_SMPTE240M,
+    PRIMARIES_BT470BG,
+    PRIMARIES_BT709,
+    PRIMARIES_BT2020,
+    PRIMARIES_SMPTE170M,
+    TRANSFER_BT709,
+    TRANSFER_BT2020_10,
+    TRANSFER_HLG,
+    TRANSFER_PQ,
+    TRANSFER_SRGB,
     UNSPECIFIED,
     ColorTags,
     PictureFormat,
@@ -24,6 +38,8 @@ from vidsr.frames import (
 _DEPTHS = (8, 9, 10, 12, 14, 16)
 _RANGE_UNSPECIFIED, _RANGE_FULL = 0, 2
 _LAST_KNOWN_MATRIX = 9
+_SD_MATRICES = (MATRIX_FCC, MATRIX_BT470BG, MATRIX_SMPTE170M, MATRIX_SMPTE240M)
+_HDR_TRANSFERS = (TRANSFER_PQ, TRANSFER_HLG)
 # Where chroma sits if the codec's own convention is not "left": PyAV does not tell what a stream says of it.
 _SITING_BY_CODEC: dict[str, Siting] = {
     "mpeg1video": "center",
@@ -73,15 +89,21 @@ def _chroma_name(source: VideoFormat) -> str:
 def resolve_color(frame: VideoFrame, codec: VideoCodecContext, layout: PixelLayout) -> ColorTags:
     """The colour tags of a stream by its first frame; what neither says follows the usual rules.
 
-    Unspecified YUV is BT.601 up to 1024x576 and BT.709 above, limited range; gray and RGB are full range.
+    Unspecified YUV is BT.601 up to 1024x576 and BT.709 above, limited range; gray and RGB are full range, RGB is
+    sRGB. A PQ or HLG signal is BT.2020. Primaries are guessed as players do (libplacebo, mpv): those of 625 or 525
+    lines for pictures of just that height, else BT.709's.
     """
     guessed = []
+    size = frame.width, frame.height
+    transfer = _first_stated(frame.color_trc, codec.color_trc)
+    primaries = _first_stated(frame.color_primaries, codec.color_primaries)
     matrix = _first_stated(frame.colorspace, codec.colorspace)
     if layout.family == "gbr":
         matrix = MATRIX_RGB
     elif matrix in (UNSPECIFIED, MATRIX_RGB, 3) or matrix > _LAST_KNOWN_MATRIX:
         guessed.append("matrix")
-        matrix = _usual_matrix(frame.width, frame.height)
+        is_wide = transfer in _HDR_TRANSFERS or primaries == PRIMARIES_BT2020
+        matrix = MATRIX_BT2020_NCL if is_wide else usual_matrix(*size)
     range_code = int(frame.color_range) or int(codec.color_range)
     full_range = range_code == _RANGE_FULL or frame.format.name.startswith("yuvj")
     if range_code == _RANGE_UNSPECIFIED and not full_range:
@@ -90,34 +112,67 @@ def resolve_color(frame: VideoFrame, codec: VideoCodecContext, layout: PixelLayo
     siting = _SITING_BY_CODEC.get(codec.name, "left")
     if layout.family == "yuv" and (layout.chroma_shift_x or layout.chroma_shift_y):
         guessed.append("siting")
+    if primaries == UNSPECIFIED:
+        guessed.append("primaries")
+        is_wide = transfer in _HDR_TRANSFERS or matrix == MATRIX_BT2020_NCL
+        primaries = PRIMARIES_BT2020 if is_wide else _usual_primaries(*size)
+    if transfer == UNSPECIFIED:
+        guessed.append("transfer")
+        transfer = TRANSFER_SRGB if layout.family == "gbr" else TRANSFER_BT709
+        transfer = TRANSFER_BT2020_10 if matrix == MATRIX_BT2020_NCL else transfer
     return ColorTags(
         matrix=matrix,
         full_range=full_range,
         siting=siting,
-        primaries=_first_stated(frame.color_primaries, codec.color_primaries),
-        transfer=_first_stated(frame.color_trc, codec.color_trc),
+        primaries=primaries,
+        transfer=transfer,
         guessed=tuple(guessed),
     )
 
 
-def output_color(source: PictureFormat, layout: PixelLayout) -> ColorTags:
+def output_color(source: PictureFormat, layout: PixelLayout, size: tuple[int, int], matrix: str = "keep") -> ColorTags:
     """What planes of `layout` made from `source` are tagged as.
 
-    YUV keeps the source's matrix and range at any size, so that no value is moved for the sake of a tag. Chroma
-    is written where every encoder says it is, on the left.
+    Range stays as it is. Chroma is written where every encoder says it is, on the left.
+
+    Args:
+        source: what the planes are made from.
+        layout: what they are made into.
+        size: (width, height) of the target.
+        matrix: keep: the source's, so that no value is moved for the sake of a tag; auto: BT.709 for an HD target
+            made from an SD source; else a name from `MATRIX_NAMES`.
+
+    Raises:
+        UsageError: a matrix was named for planes that have none.
     """
     color = dataclasses.replace(source.color, siting="left", guessed=())
-    if layout.family == source.layout.family:
+    named = next((code for code, name in MATRIX_NAMES.items() if name == matrix), None)
+    if named is not None and layout.family != "yuv":
+        raise UsageError(f"matrix {matrix} was asked for, but {layout.name} is not YUV; leave it out")
+    if layout.family == source.layout.family == "gbr":
         return color
     if layout.family == "gbr":
         return dataclasses.replace(color, matrix=MATRIX_RGB, full_range=True)
-    return dataclasses.replace(color, matrix=_usual_matrix(source.width, source.height), full_range=False)
+    if source.layout.family == "gbr":
+        is_wide = color.primaries == PRIMARIES_BT2020
+        usual = MATRIX_BT2020_NCL if is_wide else usual_matrix(source.width, source.height)
+        color = dataclasses.replace(color, matrix=usual, full_range=layout.family == "gray")
+    if matrix == "auto" and color.matrix in _SD_MATRICES and usual_matrix(*size) == MATRIX_BT709:
+        named = MATRIX_BT709
+    return color if named is None else dataclasses.replace(color, matrix=named)
 
 
-def _usual_matrix(width: int, height: int) -> int:
+def usual_matrix(width: int, height: int) -> int:
+    """The matrix that players assume for a size where a file does not say."""
     if width >= 1280 or height > 576:
         return MATRIX_BT709
     return MATRIX_BT470BG if height in (288, 576) else MATRIX_SMPTE170M
+
+
+def _usual_primaries(width: int, height: int) -> int:
+    if width >= 1280 or height > 576:
+        return PRIMARIES_BT709
+    return {576: PRIMARIES_BT470BG, 480: PRIMARIES_SMPTE170M, 486: PRIMARIES_SMPTE170M}.get(height, PRIMARIES_BT709)
 
 
 def _first_stated(*codes: int) -> int:

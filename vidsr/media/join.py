@@ -17,11 +17,12 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
+from av.video.stream import VideoStream
 
 from vidsr.errors import TargetError
 from vidsr.frames import PictureFormat
 from vidsr.media.copies import CopyPlan, copy_tags
-from vidsr.media.probe import SourceInfo, is_cover, open_source
+from vidsr.media.probe import ALPHA_MODE, SourceInfo, is_cover, open_source
 from vidsr.media.writer import publish, set_color, target_errors
 
 OnNotice = Callable[[str], None]
@@ -51,6 +52,7 @@ def join(
     source: SourceInfo,
     picture: PictureFormat,
     sample_aspect_ratio: Fraction,
+    display_matrix: bytes | None,
     copies: CopyPlan,
     cut: Cut,
     part: Path,
@@ -72,8 +74,8 @@ def join(
     try:
         with open_source(source.path) as original, target_errors(target):
             with av.open("file:" + os.fspath(part), "w", format=name, options=_mux_options(name, source)) as out:
-                joining = _Join(segments, source, picture, sample_aspect_ratio, copies, cut, original, out, on_notice)
-                num_frames = joining.run(tags)
+                joining = _Join(segments, source, picture, copies, cut, original, out, on_notice)
+                num_frames = joining.run(sample_aspect_ratio, display_matrix, tags)
             publish(part, target)
     except BaseException:
         part.unlink(missing_ok=True)
@@ -110,7 +112,6 @@ class _Join:
         segments: Sequence[Path],
         source: SourceInfo,
         picture: PictureFormat,
-        sample_aspect_ratio: Fraction,
         copies: CopyPlan,
         cut: Cut,
         original: InputContainer,
@@ -118,23 +119,23 @@ class _Join:
         on_notice: OnNotice,
     ) -> None:
         self.segments, self.source, self.picture, self.cut = segments, source, picture, cut
-        self.sample_aspect_ratio, self.copies = sample_aspect_ratio, copies
-        self.original, self.out, self.on_notice = original, out, on_notice
+        self.copies, self.original, self.out, self.on_notice = copies, original, out, on_notice
 
-    def run(self, tags: dict[str, str]) -> int:
+    def run(self, sample_aspect_ratio: Fraction, display_matrix: bytes | None, tags: dict[str, str]) -> int:
         stamps, delay = _presentation_order(self.segments, self.source.video.time_base)
         with _open_segment(self.segments[0]) as first:
             video = self.out.add_stream_from_template(first.streams.video[0], opaque=True)
         if video.codec_context.name == "hevc" and self.out.format.name in ("mp4", "mov"):
             video.codec_context.codec_tag = "hvc1"  # the only tag that Apple's players take
         set_color(video.codec_context, self.picture)  # FFV1 and ProRes do not carry it in their packets
-        video.codec_context.sample_aspect_ratio = self.sample_aspect_ratio
+        video.codec_context.sample_aspect_ratio = sample_aspect_ratio
         if self.out.format.name in ("mp4", "mov"):  # a timecode track needs it and fails the file without
             video.codec_context.framerate = self.source.video.average_rate or Fraction(25)
         original_video = self.original.streams[self.source.video.stream_index]
         copy_tags(original_video, video)
-        if self.source.display_matrix is not None:
-            numbers = memoryview(self.source.display_matrix).cast("i")
+        _tag_alpha(video, self.picture)
+        if display_matrix is not None:
+            numbers = memoryview(display_matrix).cast("i")
             video.set_display_matrix(list(numbers))
         copies = self.copies.add_to(self.out, self.original)
         self.out.metadata.update({**self.source.tags, **tags})
@@ -196,6 +197,14 @@ class _Join:
         return self.cut.stop is None or start < self.cut.stop
 
 
+def _tag_alpha(video: Stream, picture: PictureFormat) -> None:
+    """WebM says by a tag that a VP9 track has alpha; the source's must not stay where it is gone."""
+    for key in [key for key in video.metadata if key.lower() == ALPHA_MODE]:
+        del video.metadata[key]
+    if picture.layout.has_alpha and isinstance(video, VideoStream) and video.codec_context.name == "vp9":
+        video.metadata[ALPHA_MODE] = "1"
+
+
 def _open_segment(path: Path) -> InputContainer:
     return av.open("file:" + os.fspath(path))
 
@@ -204,10 +213,13 @@ def _packets_of(segments: Sequence[Path], time_base: Fraction) -> Iterator[AnyPa
     for path in segments:
         with _open_segment(path) as container:
             stream: Stream = container.streams.video[0]
+            is_matroska = "matroska" in container.format.name
             for packet in container.demux(stream):
                 if packet.size and packet.pts is not None and stream.time_base is not None:
                     # NUT may use a finer time base than it was given; the ticks are whole multiples.
                     ticks = packet.pts * stream.time_base / time_base
+                    if is_matroska:  # of milliseconds, as the target will be
+                        ticks = Fraction(round(ticks))
                     if ticks.denominator != 1:
                         raise TargetError(f"{path}: a time stamp changed in the segment; delete it and run again")
                     duration = round((packet.duration or 0) * stream.time_base / time_base)

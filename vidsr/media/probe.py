@@ -14,6 +14,7 @@ import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.sidedata.sidedata import SideData
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -33,6 +34,7 @@ _UNKEPT_SIDE_DATA = {
     "SPHERICAL": "spherical projection",
     "ICC_PROFILE": "ICC profile",
 }
+ALPHA_MODE = "alpha_mode"  # WebM's tag of a video track whose packets have alpha beside them
 # A file may claim any size; nothing beyond this is decoded (8K is 33 megapixels).
 MAX_MEGAPIXELS = 150
 
@@ -110,6 +112,21 @@ def find_video_stream(container: InputContainer, path: Path) -> VideoStream:
     kinds = sorted({stream.type for stream in container.streams})
     found = f"found only {', '.join(kinds)}" if kinds else "found no streams at all"
     raise SourceError(f"{path}: holds no video stream; {found}")
+
+
+def open_decoder(stream: VideoStream) -> VideoCodecContext:
+    """The decoder that gives all of a stream's picture: FFmpeg's own for VP8 and VP9 leave the alpha channel out."""
+    encoder = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
+    if encoder is None or not has_alpha_mode(stream):
+        return stream.codec_context
+    decoder = VideoCodecContext.create(encoder, "r")
+    assert isinstance(decoder, VideoCodecContext)
+    return decoder
+
+
+def has_alpha_mode(stream: VideoStream) -> bool:
+    """Whether a WebM file says that its packets have a second picture beside them, which is alpha."""
+    return any(key.lower() == ALPHA_MODE and value == "1" for key, value in stream.metadata.items())
 
 
 def is_cover(stream: av.stream.Stream) -> bool:
@@ -200,10 +217,11 @@ def _is_hidden(codec: str, packet: Packet[VideoStream]) -> bool:
 
 def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
     last_error: Exception | None = None
+    decoder = open_decoder(stream)
     try:
         for packet in container.demux(stream):
             try:
-                for frame in stream.decode(packet):
+                for frame in decoder.decode(packet if packet.size else None):
                     return frame
             except av.error.FFmpegError as error:
                 last_error = error

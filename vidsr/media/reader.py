@@ -9,15 +9,15 @@ from fractions import Fraction
 
 import av
 import numpy as np
-from av.container import InputContainer
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vidsr.frames import FrameTime, PictureFormat, Plane
-from vidsr.media.probe import SourceInfo, find_video_stream, open_source
+from vidsr.media.probe import SourceInfo, find_video_stream, open_decoder, open_source
 
 # These store reference frames that are never shown as packets of their own.
 _CODECS_WITH_HIDDEN_FRAMES = ("vp8", "vp9", "av1", "libdav1d")
@@ -109,10 +109,11 @@ class _Reading:
     def _decoded_from(self, keyframe: int | None, threads: str) -> Iterator[VideoFrame]:
         with open_source(self.source.path) as container:
             stream = find_video_stream(container, self.source.path)
-            stream.codec_context.thread_type = threads
+            decoder = open_decoder(stream)
+            decoder.thread_type = threads
             if keyframe is not None:
                 container.seek(keyframe, stream=stream)
-            frames = self._decode(container, stream, tolerant=threads != "AUTO")
+            frames = self._decode(container.demux(stream), decoder, tolerant=threads != "AUTO")
             first = next(frames, None)
             overshot = keyframe is not None and first is not None and (first.pts or 0) > keyframe
             if first is not None and not overshot:
@@ -128,15 +129,16 @@ class _Reading:
         position = bisect_right(self.source.keyframe_pts, pts)
         return self.source.keyframe_pts[position - 2] if position > 2 else None
 
-    def _decode(self, container: InputContainer, stream: VideoStream, tolerant: bool) -> Iterator[VideoFrame]:
-        packets = container.demux(stream)
+    def _decode(
+        self, packets: Iterator[Packet[VideoStream]], decoder: VideoCodecContext, tolerant: bool
+    ) -> Iterator[VideoFrame]:
         while True:
             packet = None
             try:
                 packet = next(packets, None)
                 if packet is not None and packet.size == 0:
                     packet = None  # the end: what the decoder still holds comes out with it
-                yield from stream.codec_context.decode(packet)
+                yield from decoder.decode(packet)
             except EOFError:
                 return
             except av.error.FFmpegError as error:

@@ -1,6 +1,7 @@
 """Encoding: planes in, one finished segment file out, with every time stamp exactly as given.
 
-Segments are NUT files, which keep any time base to the tick, or MOV for the one codec that NUT does not know.
+Segments are NUT files, which keep any time base to the tick, MOV for the one codec that NUT does not know, or
+Matroska for pictures with alpha beside their packets.
 What players want is made of them by `join`.
 """
 
@@ -14,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import av
 import numpy as np
@@ -25,6 +26,7 @@ from av.video.stream import VideoStream
 
 from vidsr.errors import DiskFullError, TargetError, UsageError, VidsrError
 from vidsr.frames import FrameTime, PictureFormat, Plane
+from vidsr.media.encoders import SegmentFormat
 from vidsr.media.reader import plane_view
 
 _MAX_REORDERING = 16  # frames by which an encoder's decoding order may run ahead of the shown one
@@ -35,7 +37,7 @@ class EncodeSettings:
     """Everything an encoder needs to know before the first frame."""
 
     codec: str
-    segment_format: Literal["nut", "mov"]
+    segment_format: SegmentFormat
     options: Mapping[str, str]
     picture: PictureFormat
     time_base: Fraction

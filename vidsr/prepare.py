@@ -1,0 +1,187 @@
+"""Everything decided and checked before the first frame: sizes, formats, streams, and what will be lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from vidsr.errors import LossError, UsageError
+from vidsr.frames import PictureFormat, PixelLayout
+from vidsr.geometry import Orientation, orientation, output_sample_aspect_ratio, output_size
+from vidsr.media.copies import CopyPlan, plan_copies
+from vidsr.media.encoders import Encoder, SegmentFormat, check_options, choose_layout, find_encoder, fit_slices
+from vidsr.media.formats import output_color
+from vidsr.media.join import Cut, aspect_loss
+from vidsr.media.probe import SourceInfo, probe
+from vidsr.media.reader import Window
+from vidsr.media.writer import EncodeSettings
+from vidsr.options import UpscaleOptions
+from vidsr.pipeline.plan import Plan, make_plan, point_to_ticks
+from vidsr.target import check_target, container_of, possible_targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """One source, one target, all that lies between decided: nothing has been written yet."""
+
+    options: UpscaleOptions
+    source: SourceInfo
+    target: Path
+    encoder: Encoder
+    encoder_options: Mapping[str, str]
+    picture: PictureFormat  # of the target
+    orientation: Orientation  # what is applied to the pixels
+    window: Window
+    plan: Plan
+    copies: CopyPlan
+
+    @property
+    def container(self) -> str:
+        """FFmpeg's name of the target's format."""
+        return container_of(self.target)
+
+    @property
+    def sample_aspect_ratio(self) -> Fraction:
+        """Of the target."""
+        video, picture = self.source.video, self.picture
+        width, height = self.orientation.size(video.picture.width, video.picture.height)
+        ratio = 1 / video.sample_aspect_ratio if self.orientation.transposed else video.sample_aspect_ratio
+        return output_sample_aspect_ratio(ratio, width, height, picture.width, picture.height)
+
+    @property
+    def display_matrix(self) -> bytes | None:
+        """Of the target: what is left for a player to turn."""
+        return self.source.display_matrix if self.orientation == Orientation() else None
+
+    @property
+    def shift(self) -> int:
+        """Ticks that all time stamps lose: the output of a part starts at 0, that of a whole not before it."""
+        return self.window.start if self.window.start is not None else min(self.source.pts[0], 0)
+
+    @property
+    def cut(self) -> Cut:
+        base = self.source.video.time_base
+        start, stop = self.window.start, self.window.stop
+        return Cut(
+            start=None if start is None else start * base,
+            stop=None if stop is None else stop * base,
+            shift=self.shift * base,
+        )
+
+    @property
+    def encode_settings(self) -> EncodeSettings:
+        video = self.source.video
+        return EncodeSettings(
+            codec=self.encoder.name,
+            segment_format=self._segment_format,
+            options=self.encoder_options,
+            picture=self.picture,
+            time_base=video.time_base,
+            frame_rate=video.average_rate or Fraction(25),
+            sample_aspect_ratio=self.sample_aspect_ratio,
+        )
+
+    @property
+    def _segment_format(self) -> SegmentFormat:
+        with_alpha = self.encoder.alpha_segment_format
+        return with_alpha if with_alpha and self.picture.layout.has_alpha else self.encoder.segment_format
+
+    def losses(self) -> list[str]:
+        """One line for everything of the source that the target will not have."""
+        layout, target_layout = self.source.video.picture.layout, self.picture.layout
+        lines = [*self.copies.losses, *(f"left out: {text}" for text in self.source.unkept)]
+        if self.source.is_interlaced:
+            lines.append("the source is interlaced and is upscaled as if it were not; deinterlace it first")
+        lost = _lost_by_format(layout, target_layout)
+        if lost and self.options.pix_fmt is None:
+            lines.append(
+                f"{self.encoder.name} writes {target_layout.name}, which loses {' and '.join(lost)} of the source's "
+                f"{layout.name}; ffv1 keeps more"
+            )
+        aspect = aspect_loss(self.target, self.encoder.name, self.sample_aspect_ratio)
+        return lines if aspect is None else [*lines, aspect]
+
+
+def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overwrite: bool = False) -> Prepared:
+    """Read the source's headers and decide everything about its target.
+
+    Args:
+        source, target, options, overwrite: as for `vidsr.upscale_video`.
+
+    Raises:
+        SourceError, UsageError, TargetError: whatever can be known to be wrong without a network.
+        LossError: something would be lost and the options forbid it.
+    """
+    info = probe(source)
+    encoder = find_encoder(options.codec)
+    targets = possible_targets(source, target, encoder, options)
+    # The first of those that lose least.
+    prepared = min((_decide(info, t, encoder, options) for t in targets), key=lambda p: len(p.losses()))
+    check_target(prepared.target, source, overwrite=overwrite)
+    check_options(encoder.name, prepared.encoder_options, prepared.picture)
+    if options.strict and prepared.losses():
+        raise LossError(f"{source}: would lose something, and strict forbids it: {'; '.join(prepared.losses())}")
+    return prepared
+
+
+def _decide(info: SourceInfo, target: Path, encoder: Encoder, options: UpscaleOptions) -> Prepared:
+    turned = orientation(info.display_matrix) if options.rotation == "apply" else Orientation()
+    container = container_of(target)
+    picture = _target_picture(info.video.picture, turned, encoder, container, options)
+    encoder_options = encoder.options(options.crf, options.preset, options.encoder_options)
+    if picture.layout.has_alpha:
+        encoder_options = {**encoder.alpha_settings, **encoder_options}
+    if "slices" not in dict(options.encoder_options):
+        encoder_options = fit_slices(encoder.name, encoder_options, picture)
+    window = _window(info, options)
+    num_frames = sum(pts in window for pts in info.pts)
+    if num_frames == 0:
+        raise UsageError(f"{info.path}: no frame lies between start and stop; it has {len(info.pts)} frames")
+    is_part = options.start is not None or options.stop is not None
+    return Prepared(
+        options=options,
+        source=info,
+        target=target,
+        encoder=encoder,
+        encoder_options=encoder_options,
+        picture=picture,
+        orientation=turned,
+        window=window,
+        plan=make_plan(target, num_frames, window.start, window.stop),
+        copies=plan_copies(info, container, is_part=is_part),
+    )
+
+
+def _target_picture(
+    source: PictureFormat, turned: Orientation, encoder: Encoder, container: str, options: UpscaleOptions
+) -> PictureFormat:
+    layout = choose_layout(encoder, source.layout, options.pix_fmt, container)
+    even = encoder.even_sides and layout.family == "yuv"
+    width, height = output_size(
+        *turned.size(source.width, source.height),
+        options,
+        even_x=even and layout.chroma_shift_x > 0,
+        even_y=even and layout.chroma_shift_y > 0,
+    )
+    color = output_color(source, layout, (width, height), options.matrix)
+    return PictureFormat(width=width, height=height, layout=layout, color=color)
+
+
+def _window(source: SourceInfo, options: UpscaleOptions) -> Window:
+    start, stop = (
+        point_to_ticks(point, source.pts, source.start_seconds, source.video.time_base)
+        for point in (options.start, options.stop)
+    )
+    return Window(start, stop)
+
+
+def _lost_by_format(source: PixelLayout, target: PixelLayout) -> list[str]:
+    finer = source.chroma_shift_x < target.chroma_shift_x or source.chroma_shift_y < target.chroma_shift_y
+    losses = {
+        "bit depth": source.depth > target.depth,
+        "chroma resolution": source.family != "gray" and finer,
+        "the alpha channel": source.has_alpha and not target.has_alpha,
+    }
+    return [name for name, is_lost in losses.items() if is_lost]
