@@ -77,8 +77,7 @@ def check_track(source: Track, output: Track | None, part: Part, common: Common)
     findings += _names(source, output, common)
     order = ("ok", "lost", "wrong")
     outcome = max((finding[0] for finding in findings), key=order.index)
-    told = [text for kind, text in findings if kind == outcome or kind != "ok"]
-    return Check(name=name, outcome=outcome, found=", ".join(told), expected=_amount(source))
+    return Check(name=name, outcome=outcome, found=", ".join(text for _, text in findings), expected=_amount(source))
 
 
 def _amount(track: Track) -> str:

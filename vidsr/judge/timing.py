@@ -14,6 +14,8 @@ from vidsr.options import Point
 
 # No clock coarser than Matroska's millisecond excuses an error: half of its tick is the most that rounding costs.
 _LARGEST_ROUNDING = Fraction(1, 2000)
+# Sound that was encoded anew begins with packets to be thrown away, two of AAC's 1024 samples at most.
+_ENCODER_DELAY = Fraction(1, 20)
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def align(source: Times, output: Times, part: Part, hints: Sequence[Fraction] = 
     if len(output) and len(part):
         shifts.append(output.seconds(0) - source.seconds(part.first))
     best = min((_match(source, output, part, shift) for shift in shifts), key=lambda a: len(a.missing) + len(a.extra))
-    if same_number and len(best.missing) > len(part) // 2:
+    if same_number and len(best.missing) > max(len(part) // 8, 1):
         # The right number of frames at other times, as after a change to a constant rate: they match by order.
         return _in_order(source, output, part, (low + high) / 2)
     return best
@@ -179,7 +181,7 @@ def check_frames(num_source: int, num_output: int, part: Part, alignment: Alignm
         same = num_output == len(part)
         return Check(name="frames", outcome="ok" if same else "wrong", found=text, expected=expected)
     if alignment.missing:
-        text += f", missing {_list(alignment.missing)} (first at {source.seconds(alignment.missing[0]):.3f} s)"
+        text += f", missing {_list(alignment.missing)} (first at {float(source.seconds(alignment.missing[0])):.3f} s)"
     if alignment.extra:
         text += f", too many {_list(alignment.extra)}"
     right = not alignment.missing and not alignment.extra
@@ -223,6 +225,7 @@ def track_shift(source: Track, output: Track, skipped: int = 0) -> tuple[Fractio
 def sound_tolerance(source: Track, output: Track, picture_source: Fraction, picture_output: Fraction) -> Fraction:
     """One sample, and what rounding may cost picture and sound on their clocks."""
     sample = Fraction(1, source.sample_rate or 48000)
+    sample += _ENCODER_DELAY if source.codec != output.codec and source.kind == "audio" else 0
     rounding = tolerance(source.time_base, output.time_base) + tolerance(picture_source, picture_output)
     return sample + rounding
 
