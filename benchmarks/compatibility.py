@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vidsr.errors import SourceError, VidsrError
+from vidsr.frames import UNSPECIFIED
 from vidsr.judge.verdict import Verdict
 from vidsr.media.survey import survey
 from vidsr.media.versions import ffmpeg_versions
@@ -123,6 +124,8 @@ def _against_index(entry: Entry, target: Path, scale: int, verdict: Verdict) -> 
     width, height = (side * scale for side in _stated_size(entry))
     if abs(found.picture.width - width) > width % 2 or abs(found.picture.height - height) > height % 2:
         faults.append(f"{found.picture.width}x{found.picture.height}; from the index {width}x{height}")
+    if found.picture.matrix == UNSPECIFIED or found.picture.full_range is None:
+        faults.append("the output does not say what its colours mean")
     aspect = next(iter(stated["frame_sizes"])).split("sar")[-1]
     if ":" in aspect and found.picture.sample_aspect_ratio != Fraction(aspect.replace(":", "/")):
         faults.append(f"pixels of {found.picture.sample_aspect_ratio}; the index has {aspect}")

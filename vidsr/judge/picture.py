@@ -89,19 +89,28 @@ def _shown(thumbnail: bytes, picture: Picture) -> Thumbnail:
 
 
 def check_colour(source: Picture, output: Picture) -> Check:
-    """The output says what its colours mean, and says what the source said."""
+    """The output says what its colours mean, and says what the source said.
+
+    What neither says is right only where a player guesses the same for both sizes.
+    """
     wrong, said = [], []
     source_rgb, output_rgb = _is_rgb(source), _is_rgb(output)
+    is_same_guess = not source_rgb and _is_hd(source) == _is_hd(output)
     if output_rgb:
         said.append("RGB")
     elif output.matrix in (UNSPECIFIED, MATRIX_RGB):
-        wrong.append("matrix not stated")
+        if _is_gray(source) or (source.matrix == UNSPECIFIED and is_same_guess):
+            said.append("matrix unspecified, as before")
+        else:
+            wrong.append("matrix not stated")
     else:
         said.append(f"matrix {_matrix(output.matrix)}")
         if not source_rgb and source.matrix != UNSPECIFIED and not _matrix_is_true(source, output):
             wrong.append(f"matrix {_matrix(output.matrix)} instead of {_matrix(source.matrix)}")
     if not output_rgb:
-        if output.full_range is None:
+        if output.full_range is None and source.full_range is None and not source_rgb:
+            said.append("range unspecified, as before")
+        elif output.full_range is None:
             wrong.append("range not stated")
         else:
             said.append(f"{_range(output.full_range)} range")
@@ -151,6 +160,15 @@ def _matrix(code: int) -> str:
 
 def _range(full: bool | None) -> str:
     return {True: "full", False: "limited", None: "unspecified"}[full]
+
+
+def _is_hd(picture: Picture) -> bool:
+    return picture.width >= 1280 or picture.height > 576
+
+
+def _is_gray(picture: Picture) -> bool:
+    components = picture.format.components
+    return len(components) - any(component.is_alpha for component in components) == 1 and not _is_rgb(picture)
 
 
 def _is_rgb(picture: Picture) -> bool:
@@ -211,8 +229,7 @@ def check_format(source: Picture, output: Picture) -> Check:
     lost = []
     if _depth(output) < _depth(source):
         lost.append(f"{_depth(output)} instead of {_depth(source)} bits")
-    gray = len(source.format.components) - any(c.is_alpha for c in source.format.components) == 1
-    if not (gray and not source.format.has_palette) and _chroma(output) > _chroma(source):
+    if not _is_gray(source) and _chroma(output) > _chroma(source):
         lost.append("fewer chroma samples")
     if source.has_alpha and not output.has_alpha:
         lost.append("no alpha")
