@@ -57,7 +57,11 @@ class UpscaleOptions:
     precision: Precision = _option("auto", "auto: fp16 on CUDA, fp32 on CPU")
     tile: int | None = _option(None, "tile side in input pixels; 0: whole frames while they fit; unset: by an estimate")
     batch: int | None = _option(None, "frames per network call; unset: as the device likes", changes_pixels=False)
-    codec: str = _option("libx264", "video encoder: libx264, libx265, libsvtav1, libvpx-vp9, ffv1, prores_ks")
+    codec: str = _option(
+        "libx264",
+        "video encoder: libx264, libx265, libsvtav1, libvpx-vp9, ffv1, prores_ks; with the hardware for it "
+        "h264_nvenc, hevc_nvenc, av1_nvenc, h264_qsv, hevc_qsv, av1_qsv",
+    )
     crf: float | None = _option(None, "the encoder's constant quality, lower is better; unset: per encoder")
     preset: str | None = _option(None, "the encoder's speed preset; unset: per encoder")
     encoder_options: tuple[tuple[str, str], ...] = _option(

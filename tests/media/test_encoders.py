@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
+from av.codec import Codec
 from av.video.codeccontext import VideoCodecContext
 
 from vidsr.errors import UsageError
 from vidsr.frames import ColorTags, FrameTime, PictureFormat, pixel_layout
-from vidsr.media.encoders import ENCODERS, choose_layout, find_encoder, fit_slices
+from vidsr.media.encoders import ENCODERS, check_options, choose_layout, find_encoder, fit_slices, works_here
 from vidsr.media.writer import EncodeSettings, SegmentWriter
 from vidsr.options import UpscaleOptions
+
+HERE = {name: encoder for name, encoder in ENCODERS.items() if works_here(encoder)}
 
 
 def encode(path, encoder, layout_name="yuv420p", size=(96, 80), frames=3, crf=None, preset=None):
@@ -39,12 +43,16 @@ def encode(path, encoder, layout_name="yuv420p", size=(96, 80), frames=3, crf=No
 
 
 @pytest.mark.parametrize("layout_name", ["yuv420p", "yuv422p10le", "yuva444p12le", "gray", "gbrp", "gbrap16le"])
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", HERE)
 def test_every_encoder_writes_frames_of_every_kind_of_source(tmp_path, look, name, layout_name):
     path = tmp_path / "x.segment"
     layout = encode(path, find_encoder(name), layout_name)
     seen = look.video(path)
     assert seen.count == 3
+    if seen.pix_fmt == "bgr0":  # FFV1's 8-bit RGB, one byte in four being nothing
+        assert layout.name == "gbrp"
+        assert seen.means == [60 * 0.75, 90 * 0.75, 120 * 0.75]
+        return
     assert seen.pix_fmt.replace("yuvj", "yuv").removesuffix("le").replace("12", "10") in (
         layout.name.removesuffix("le").replace("12", "10"),
         "yuv420p",  # VP9 keeps alpha outside of the picture that a decoder gives
@@ -55,13 +63,13 @@ def test_every_encoder_writes_frames_of_every_kind_of_source(tmp_path, look, nam
     assert np.array(seen.means) / 2**depth_shift == pytest.approx([60, 90, 120], abs=3)
 
 
-@pytest.mark.parametrize("name", [name for name, encoder in ENCODERS.items() if not encoder.even_sides])
+@pytest.mark.parametrize("name", [name for name, encoder in HERE.items() if not encoder.even_sides])
 def test_encoders_that_take_odd_sizes_do(tmp_path, look, name):
     encode(tmp_path / "x.segment", find_encoder(name), size=(97, 81))
     assert look.video(tmp_path / "x.segment").sizes == {(97, 81)}
 
 
-@pytest.mark.parametrize("name", [name for name, encoder in ENCODERS.items() if encoder.crf is not None])
+@pytest.mark.parametrize("name", [name for name, encoder in HERE.items() if encoder.crf is not None])
 def test_the_ends_of_the_quality_scale_are_accepted_and_matter(tmp_path, name):
     encoder = find_encoder(name)
     low, high = encoder.crf_range
@@ -144,3 +152,34 @@ def test_slices_stay_as_they_are_where_they_fit():
     assert fit_slices("ffv1", options, picture) == options
     other = find_encoder("libx264").options(None, None)
     assert fit_slices("libx264", other, picture) == other
+
+
+HARDWARE = [name for name, encoder in ENCODERS.items() if encoder.only_samples]
+
+
+def test_software_encoders_work_everywhere():
+    assert set(ENCODERS) - set(HARDWARE) <= set(HERE)
+
+
+@pytest.mark.parametrize("name", HARDWARE)
+def test_a_hardware_encoder_is_known_to_ffmpeg_with_all_of_its_row(name):
+    encoder, codec = ENCODERS[name], Codec(name, "w")
+    offered = {offer.name for offer in codec.video_formats}
+    assert set(encoder.samples.values()) <= offered
+    context = av.CodecContext.create(name, "w")
+    known = {
+        option.name
+        for options in (context.supported_options.generic, context.supported_options.private)
+        for option in options
+    }
+    assert set(encoder.options(None, None)) <= known
+    assert choose_layout(encoder, pixel_layout("yuv444p12le"), None, "mp4").name in encoder.samples
+
+
+@pytest.mark.parametrize("name", [name for name in HARDWARE if name not in HERE])
+def test_hardware_that_is_not_there_is_named_with_the_reason(name):
+    layout = choose_layout(ENCODERS[name], pixel_layout("yuv420p"), None, "mp4")
+    color = ColorTags(matrix=1, full_range=False, siting="left")
+    picture = PictureFormat(width=256, height=256, layout=layout, color=color)
+    with pytest.raises(UsageError, match=f"{name} cannot be used like this .*: [A-Z].+"):
+        check_options(name, ENCODERS[name].options(None, None), picture)

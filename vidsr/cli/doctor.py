@@ -9,7 +9,7 @@ from vidsr import __version__, store
 from vidsr.cli.exits import exits
 from vidsr.engines.devices import describe_devices
 from vidsr.errors import UsageError
-from vidsr.media.encoders import ENCODERS, find_encoder
+from vidsr.media.encoders import ENCODERS, find_encoder, works_here
 from vidsr.media.versions import ffmpeg_versions
 from vidsr.models.catalogue import CATALOGUE
 
@@ -27,7 +27,7 @@ def command() -> None:
     for line in describe_devices():
         print(f"device      {line}")
     for name, encoder in ENCODERS.items():
-        print(f"encoder     {name:<12} {'yes' if _has(name) else 'missing'}, {encoder.summary}")
+        print(f"encoder     {name:<12} {'yes' if _has(name) else 'no'}, {encoder.summary}")
     for entry in CATALOGUE:
         if entry.remote is not None:
             located = store.locate(entry)
@@ -45,7 +45,6 @@ def _version(package: str) -> str:
 
 def _has(encoder: str) -> bool:
     try:
-        find_encoder(encoder)
+        return works_here(find_encoder(encoder))
     except UsageError:
         return False
-    return True

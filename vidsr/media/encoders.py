@@ -18,7 +18,7 @@ from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 
 from vidsr.errors import UsageError
-from vidsr.frames import PictureFormat, PixelLayout, pixel_layout
+from vidsr.frames import MATRIX_BT709, ColorTags, PictureFormat, PixelLayout, pixel_layout
 from vidsr.media.formats import closest_format
 
 # Encoder options that say the quality in another way than crf; the default crf would win over them.
@@ -30,6 +30,7 @@ os.environ.setdefault("SVT_LOG", "1")
 
 
 SegmentFormat = Literal["nut", "mov", "matroska"]
+_PLAYED_CONTAINERS = frozenset({"mp4", "mov", "matroska"})
 _ALL_CONTAINERS = frozenset({"mp4", "mov", "matroska", "webm"})
 
 
@@ -41,15 +42,19 @@ class Encoder:
     summary: str
     crf: float | None = None  # default constant quality; None: the encoder has no such scale
     crf_range: tuple[float, float] = (0, 63)
+    crf_option: str = "crf"
     preset: str | None = None  # default speed; None: no presets
     preset_option: str = "preset"
     alpha_containers: frozenset[str] = _ALL_CONTAINERS  # where its formats with alpha, if any, keep it
     alpha_settings: Mapping[str, str] = field(default_factory=dict)  # besides `settings`, for such a format
     alpha_segment_format: SegmentFormat | None = None  # instead of `segment_format`
     even_sides: bool = True  # refuses odd sizes where chroma is subsampled
-    containers: frozenset[str] = frozenset({"mp4", "mov", "matroska"})
+    containers: frozenset[str] = _PLAYED_CONTAINERS
     segment_format: SegmentFormat = "nut"
     settings: Mapping[str, str] = field(default_factory=dict)
+    # FFmpeg's name of what the encoder is given for a planar layout that it takes in another arrangement only.
+    samples: Mapping[str, str] = field(default_factory=dict)
+    only_samples: bool = False  # whether it is given no other layouts than those
 
     def options(
         self, crf: float | None, preset: str | None, further: Mapping[str, str] | Iterable[tuple[str, str]] = ()
@@ -70,7 +75,7 @@ class Encoder:
                 raise UsageError(f"{self.name} has no crf: it is {self.summary}; leave crf out")
             if not low <= crf <= high:
                 raise UsageError(f"crf is {crf:g}; {self.name} takes {low:g} (best) to {high:g}")
-            result["crf"] = f"{crf:g}"
+            result[self.crf_option] = f"{crf:g}"
         preset = self.preset if preset is None else preset
         if preset is not None:
             if self.preset is None:
@@ -89,7 +94,6 @@ _ENCODERS = (
         crf=17,
         crf_range=(0, 51),
         preset="medium",
-        containers=frozenset({"mp4", "mov", "matroska"}),
     ),
     Encoder(
         name="libx265",
@@ -128,6 +132,7 @@ _ENCODERS = (
         containers=frozenset({"matroska"}),
         # Slices are given because FFmpeg's own choice depends on the number of processors.
         settings=MappingProxyType({"level": "3", "g": "1", "slices": "16", "slicecrc": "1"}),
+        samples=MappingProxyType({"gbrp": "bgr0", "gbrap": "bgra"}),
     ),
     Encoder(
         name="prores_ks",
@@ -137,7 +142,47 @@ _ENCODERS = (
         containers=frozenset({"mov", "matroska"}),
     ),
 )
-ENCODERS = MappingProxyType({encoder.name: encoder for encoder in _ENCODERS})
+
+
+_USUAL_LAYOUT = PixelLayout(name="yuv420p", family="yuv", depth=8, chroma_shift_x=1, chroma_shift_y=1, has_alpha=False)
+
+
+def _hardware(
+    name: str,
+    summary: str,
+    quality_option: str,
+    crf: float,
+    samples: Mapping[str, str],
+    containers: frozenset[str] = _PLAYED_CONTAINERS,
+    preset: str | None = None,
+    **settings: str,
+) -> Encoder:
+    return Encoder(
+        name=name,
+        summary=summary,
+        crf=crf,
+        crf_range=(0, 51),
+        crf_option=quality_option,
+        preset=preset,
+        containers=containers,
+        settings=MappingProxyType(settings),
+        samples=MappingProxyType(dict(samples)),
+        only_samples=True,
+    )
+
+
+_IN_8_BIT = {"yuv420p": "nv12"}
+_IN_8_AND_10_BIT = {"yuv420p": "nv12", "yuv420p10le": "p010le"}
+_AV1_CONTAINERS = frozenset({"mp4", "matroska", "webm"})
+_HARDWARE = (
+    _hardware("h264_nvenc", "H.264 on NVIDIA", "cq", 19, _IN_8_BIT, preset="p5", rc="vbr", b="0"),
+    _hardware("hevc_nvenc", "HEVC on NVIDIA", "cq", 21, _IN_8_AND_10_BIT, preset="p5", rc="vbr", b="0"),
+    _hardware("av1_nvenc", "AV1 on NVIDIA", "cq", 26, _IN_8_AND_10_BIT, _AV1_CONTAINERS, "p5", rc="vbr", b="0"),
+    _hardware("h264_qsv", "H.264 on Intel", "global_quality", 19, _IN_8_BIT, preset="slow"),
+    _hardware("hevc_qsv", "HEVC on Intel", "global_quality", 21, _IN_8_AND_10_BIT, preset="slow"),
+    _hardware("av1_qsv", "AV1 on Intel", "global_quality", 26, _IN_8_AND_10_BIT, _AV1_CONTAINERS, "slow"),
+)
+ENCODERS = MappingProxyType({encoder.name: encoder for encoder in (*_ENCODERS, *_HARDWARE)})
 
 
 def find_encoder(name: str) -> Encoder:
@@ -182,7 +227,7 @@ def check_options(codec: str, options: Mapping[str, str], picture: PictureFormat
         with logging.Capture(local=False) as log:
             trial.open()
     except (FFmpegError, ValueError, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = log[-1][2].strip() if log else getattr(error, "strerror", None) or str(error)
     finally:
         logging.set_level(level)
     said = [text.strip() for _, _, text in log if _COMPLAINT.search(text)]
@@ -199,10 +244,23 @@ def check_options(codec: str, options: Mapping[str, str], picture: PictureFormat
 def _trial(codec: str, picture: PictureFormat, options: Mapping[str, str]) -> VideoCodecContext:
     trial = VideoCodecContext.create(codec, "w")
     assert isinstance(trial, VideoCodecContext)
-    trial.width, trial.height, trial.pix_fmt = picture.width, picture.height, picture.layout.name
+    trial.width, trial.height = picture.width, picture.height
+    trial.pix_fmt = samples_for(codec, picture.layout)
     trial.time_base = Fraction(1, 25)
     trial.options = dict(options)  # opening empties it
     return trial
+
+
+def works_here(encoder: Encoder) -> bool:
+    """Whether the encoder can be opened on this machine: hardware may be missing."""
+    layout = choose_layout(encoder, _USUAL_LAYOUT, None, "matroska")
+    color = ColorTags(matrix=MATRIX_BT709, full_range=False, siting="left")
+    picture = PictureFormat(width=256, height=256, layout=layout, color=color)
+    try:
+        check_options(encoder.name, encoder.options(None, None), picture)
+    except UsageError:
+        return False
+    return True
 
 
 def choose_layout(encoder: Encoder, source: PixelLayout, pix_fmt: str | None, container: str) -> PixelLayout:
@@ -213,9 +271,8 @@ def choose_layout(encoder: Encoder, source: PixelLayout, pix_fmt: str | None, co
     Raises:
         UsageError: the encoder does not take the format asked for.
     """
-    names = [offer.name for offer in Codec(encoder.name, "w").video_formats or []]
     keeps_alpha = container in encoder.alpha_containers
-    offered = [name for name in names if keeps_alpha or not ((known := pixel_layout(name)) and known.has_alpha)]
+    offered = [name for name in _offered(encoder) if keeps_alpha or not _has_alpha(name)]
     if pix_fmt is None:
         layout = closest_format(source, offered)
         assert layout is not None, (encoder.name, offered)
@@ -225,3 +282,20 @@ def choose_layout(encoder: Encoder, source: PixelLayout, pix_fmt: str | None, co
         fitting = ", ".join(name for name in offered if closest_format(source, [name]) is not None)
         raise UsageError(f"{encoder.name} does not write {pix_fmt!r} from this source; it takes {fitting}")
     return planar
+
+
+def samples_for(codec: str, layout: PixelLayout) -> str:
+    """FFmpeg's name of the pixel format that an encoder is given for planes of `layout`."""
+    return ENCODERS[codec].samples.get(layout.name, layout.name)
+
+
+def _offered(encoder: Encoder) -> list[str]:
+    """Planar layouts that an encoder takes, as such or rearranged."""
+    if encoder.only_samples:
+        return list(encoder.samples)
+    return [*(offer.name for offer in Codec(encoder.name, "w").video_formats or []), *encoder.samples]
+
+
+def _has_alpha(name: str) -> bool:
+    layout = pixel_layout(name)
+    return layout is not None and layout.has_alpha

@@ -22,11 +22,12 @@ import numpy as np
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vidsr.errors import DiskFullError, TargetError, UsageError, VidsrError
 from vidsr.frames import FrameTime, PictureFormat, Plane
-from vidsr.media.encoders import SegmentFormat
+from vidsr.media.encoders import SegmentFormat, samples_for
 from vidsr.media.reader import plane_view
 
 _MAX_REORDERING = 16  # frames by which an encoder's decoding order may run ahead of the shown one
@@ -59,6 +60,8 @@ class SegmentWriter:
         self._settings = settings
         self._last_pts = -1
         self._decoding_times: deque[int] = deque()
+        self._samples = samples_for(settings.codec, settings.picture.layout)
+        self._reformatter = VideoReformatter()
         with target_errors(path):
             self._container = av.open(
                 "file:" + os.fspath(self._part), "w", format=settings.segment_format, options=self._mux_options()
@@ -78,7 +81,7 @@ class SegmentWriter:
         stream.time_base = settings.time_base
         context = stream.codec_context
         context.width, context.height = settings.picture.width, settings.picture.height
-        context.pix_fmt = settings.picture.layout.name
+        context.pix_fmt = self._samples
         context.time_base = settings.time_base
         context.sample_aspect_ratio = settings.sample_aspect_ratio
         set_color(context, settings.picture)
@@ -101,6 +104,8 @@ class SegmentWriter:
         frame = VideoFrame(picture.width, picture.height, picture.layout.name)
         for index, (plane, shape) in enumerate(zip(planes, picture.plane_shapes, strict=True)):
             np.copyto(plane_view(frame.planes[index], shape, picture.layout.dtype), plane)
+        if self._samples != picture.layout.name:  # the same samples, arranged otherwise
+            frame = self._reformatter.reformat(frame, format=self._samples, interpolation="POINT", threads=1)
         frame.pts, frame.duration = time.pts, time.duration
         frame.time_base = self._settings.time_base
         set_color(frame, picture)  # a frame's own tags come before the encoder's
