@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 from vidsr.errors import UsageError
@@ -27,13 +28,14 @@ from vidsr.judge.streams import (
     pair_tracks,
     sound_offset,
 )
-from vidsr.judge.timing import Alignment, Times, align, check_frames, check_times, find_part
+from vidsr.judge.timing import Alignment, Times, align, check_frames, check_other_rate, check_times, find_part
 from vidsr.judge.verdict import Check, Verdict
 from vidsr.media.decoding import Decoding, decode
 from vidsr.media.survey import Survey, survey
 from vidsr.options import Point
 
 _NUM_THUMBNAILS = 24
+_SLACK = Fraction(1, 24)  # a frame of film: the first one may have been dropped, or put together with the next
 
 
 def verify(
@@ -43,6 +45,7 @@ def verify(
     quick: bool = False,
     start: Point | None = None,
     stop: Point | None = None,
+    frame_ratio: Fraction = Fraction(1),
 ) -> Verdict:
     """Compare an output with the source that it was made from.
 
@@ -50,16 +53,20 @@ def verify(
         source, output: any two files that FFmpeg reads.
         quick: read headers, packets and the first frame only. Without it, every frame of both is decoded.
         start, stop: the part of the source that the output shows: a frame number (int) or seconds (Fraction).
+        frame_ratio: output frames per source frame: 2 where each field became a frame, 4/5 after inverse telecine.
+            Other than 1, frames are only counted: which of them should be when, their source does not say.
 
     Raises:
         SourceError: one of them cannot be read at all. UsageError: no frame lies between start and stop.
     """
-    return _Judging(Path(source), Path(output), quick, start, stop).verdict()
+    return _Judging(Path(source), Path(output), quick, start, stop, frame_ratio).verdict()
 
 
 class _Judging:
-    def __init__(self, source: Path, output: Path, quick: bool, start: Point | None, stop: Point | None) -> None:
-        self.quick = quick
+    def __init__(
+        self, source: Path, output: Path, quick: bool, start: Point | None, stop: Point | None, ratio: Fraction
+    ) -> None:
+        self.quick, self.ratio = quick, ratio
         self.source, self.output = survey(source), survey(output)
         self.source_decoding: Decoding | None = None
         self.output_decoding: Decoding | None = None
@@ -79,6 +86,8 @@ class _Judging:
 
     def _packets_disagree(self) -> bool:
         alignment = self._align()
+        if self.ratio != 1:
+            return False
         if alignment is None:
             return len(self.part) != self.num_output
         return bool(alignment.missing or alignment.extra)
@@ -98,8 +107,8 @@ class _Judging:
         self.part = find_part(self.source_times, self.num_source, self.source.start, start, stop)
 
     def _align(self) -> Alignment | None:
-        """None where one of them has no time stamps to match by."""
-        if not len(self.source_times) or not len(self.output_times):
+        """None where one of them has no time stamps to match by, or other frames by intent."""
+        if not len(self.source_times) or not len(self.output_times) or self.ratio != 1:
             return None
         hints = [
             other.pts[0] * other.time_base - track.pts[0] * track.time_base
@@ -110,7 +119,8 @@ class _Judging:
 
     def verdict(self) -> Verdict:
         common = Common(
-            shift=None if self.alignment is None else self.alignment.shift,
+            shift=self._shift(),
+            slack=Fraction(0) if self.ratio == 1 else _SLACK,
             source_base=self.source_times.base,
             output_base=self.output_times.base,
             output_tags=self.output.tags,
@@ -131,9 +141,20 @@ class _Judging:
             sound_error_seconds=None if sound is None else float(abs(sound.seconds)),
         )
 
+    def _shift(self) -> Fraction | None:
+        if self.alignment is not None:
+            return self.alignment.shift
+        if self.ratio == 1 or not len(self.source_times) or not len(self.output_times):
+            return None
+        return self.output_times.seconds(0) - self.source_times.seconds(self.part.first)
+
     def _frame_checks(self) -> Iterator[Check]:
-        yield check_frames(self.num_source, self.num_output, self.part, self.alignment, self.source_times)
-        yield check_times(self.alignment, self.source_times, self.output_times)
+        source, output, part = self.source_times, self.output_times, self.part
+        if self.ratio == 1:
+            yield check_frames(self.num_source, self.num_output, part, self.alignment, source)
+            yield check_times(self.alignment, source, output)
+        else:
+            yield from check_other_rate(source, output, self.num_output, part, self.ratio)
         if self.output.breaks_off is not None:
             yield Check(name="file", outcome="wrong", found=f"breaks off ({self.output.breaks_off})")
         if self.source_decoding is not None and self.output_decoding is not None:
@@ -166,7 +187,7 @@ class _Judging:
 
     def _thumbnails(self) -> tuple[dict[int, bytes], dict[int, bytes]]:
         """Of the same frames of both, by their number in the output."""
-        if self.source_decoding is not None and self.output_decoding is not None:
+        if self.source_decoding is not None and self.output_decoding is not None and self.ratio == 1:
             if len(self.part) != self.num_output:
                 return {}, {}  # numbers do not tell which frame is which any more
             first = self.part.first

@@ -75,6 +75,7 @@ def test_json_is_one_object(pair: tuple[Path, Path]) -> None:
 def test_what_cannot_be_read_is_three(pair: tuple[Path, Path], tmp_path: Path) -> None:
     assert run("verify", pair[0], tmp_path / "missing.mp4").exit_code == 3
     assert run("verify", *pair, "--start", "soon").exit_code == 2
+    assert run("verify", *pair, "--frame-ratio", "0").exit_code == 2
 
 
 def test_an_upscale_that_went_wrong_says_so_and_leaves_the_file(

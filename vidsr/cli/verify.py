@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vidsr.cli.exits import VERIFICATION, exits
+from vidsr.errors import UsageError
 from vidsr.judge.verdict import Verdict
 from vidsr.options import parse_point
 from vidsr.verify import verify
@@ -28,6 +30,10 @@ def command(
     stop: Annotated[
         str | None, typer.Option("--stop", help="Where in the source the output ends.", show_default=False)
     ] = None,
+    frame_ratio: Annotated[
+        str,
+        typer.Option("--frame-ratio", help="Output frames per source frame: 2 if each field became one, 4/5 for film."),
+    ] = "1",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compare an output with its source: frames, times, sound, streams, tags, colour, shape. Exit code 0 or 4."""
@@ -37,6 +43,7 @@ def command(
         quick=quick,
         start=None if start is None else parse_point(start),
         stop=None if stop is None else parse_point(stop),
+        frame_ratio=_ratio(frame_ratio),
     )
     passes = verdict.passes(strict=strict)
     if as_json:
@@ -47,6 +54,16 @@ def command(
         print(_summary(verdict, passes))
     if not passes:
         raise typer.Exit(VERIFICATION)
+
+
+def _ratio(text: str) -> Fraction:
+    try:
+        ratio = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        ratio = Fraction(0)
+    if ratio <= 0:
+        raise UsageError(f"frame-ratio is {text!r}; write a number such as 1, 2 or 4/5")
+    return ratio
 
 
 def _table(verdict: Verdict) -> list[str]:

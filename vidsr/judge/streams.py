@@ -30,6 +30,7 @@ class Common:
     source_base: Fraction
     output_base: Fraction
     output_tags: Mapping[str, str]  # of the container: Matroska has the time of creation only there
+    slack: Fraction = Fraction(0)  # seconds by which the shift may be off: it comes from other frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +175,7 @@ def _track_times(source: Track, output: Track, content: _Content, common: Common
     if measured is None or common.shift is None or not (content.is_paired or content.skipped == 0):
         return
     shift, error = measured
-    allowed = sound_tolerance(source, output, common.source_base, common.output_base)
+    allowed = common.slack + sound_tolerance(source, output, common.source_base, common.output_base)
     if abs(shift - common.shift) > allowed and content.is_paired:
         milliseconds = float(shift - common.shift) * 1000
         yield "wrong", f"{milliseconds:+.3g} ms against the picture"
@@ -212,7 +213,7 @@ def sound_offset(pairs: Sequence[tuple[Track, Track | None]], part: Part, common
             moved = output.pts[0] * output.time_base - source.pts[0] * source.time_base
         else:
             continue
-        allowed = sound_tolerance(source, output, common.source_base, common.output_base)
+        allowed = common.slack + sound_tolerance(source, output, common.source_base, common.output_base)
         found.append(SoundOffset(moved - common.shift, allowed))
     return max(found, key=lambda offset: abs(offset.seconds) - offset.allowed, default=None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -186,6 +186,30 @@ def check_frames(num_source: int, num_output: int, part: Part, alignment: Alignm
         text += f", too many {_list(alignment.extra)}"
     right = not alignment.missing and not alignment.extra
     return Check(name="frames", outcome="ok" if right else "wrong", found=text, expected=expected)
+
+
+def check_other_rate(source: Times, output: Times, num_output: int, part: Part, ratio: Fraction) -> Iterator[Check]:
+    """Frames and times where an output has more or fewer frames by intent: their number, first and last time.
+
+    Args:
+        ratio: output frames per source frame; 2 where each field became a frame.
+    """
+    expected = round(len(part) * ratio)
+    right = abs(num_output - expected) <= 2  # a cycle of telecine that is not whole, a field at an end
+    text, wanted = f"{num_output} frames", f"{expected} frames, {ratio} of {len(part)}"
+    yield Check(name="frames", outcome="ok" if right else "wrong", found=text, expected=wanted)
+    if not len(source) or not len(output):
+        return
+    before = source.seconds(part.stop - 1) - source.seconds(part.first)
+    after = output.seconds(len(output) - 1) - output.seconds(0)
+    step = before / max(len(part) - 1, 1)
+    rising = all(b > a for a, b in zip(output.pts, output.pts[1:], strict=False))
+    yield Check(
+        name="times",
+        outcome="ok" if rising and abs(after - before) <= 2 * step else "wrong",
+        found=f"{'rising' if rising else 'not rising'}, {float(after):.3f} s from first to last",
+        expected=f"{float(before):.3f} s",
+    )
 
 
 def check_times(alignment: Alignment | None, source: Times, output: Times) -> Check:

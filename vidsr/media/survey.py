@@ -27,6 +27,7 @@ from av.video.stream import VideoStream
 
 from vidsr.errors import SourceError, SourceMissingError
 from vidsr.frames import UNSPECIFIED
+from vidsr.media.payload import TEXT_SUBTITLES, bare_payload, short_digest, shows_nothing, words_of
 
 if TYPE_CHECKING:
     AnyPacket = Packet[Stream]  # generic for type checkers only
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 Kind = Literal["audio", "subtitle", "data", "attachment", "cover", "video"]
 THUMBNAIL_PX = 16
 _AV_TIME_BASE = 1_000_000
-_PCM = re.compile(r"pcm_[suf](?P<bits>16|24|32|64)(?P<order>le|be)$")
-TEXT_SUBTITLES = frozenset({"srt", "subrip", "ass", "ssa", "mov_text", "webvtt", "text"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,15 +140,15 @@ def opened(path: Path) -> Iterator[InputContainer]:
     Raises:
         SourceMissingError, SourceError: as `survey`.
     """
-    is_pattern = "%" in path.name and not path.exists()
-    if not is_pattern and not path.exists():
+    number = _first_number(path) if "%" in path.name and not path.exists() else None
+    if number is None and not path.exists():
         raise SourceMissingError(f"{path}: no such file; check the path")
     if path.is_dir():
         raise SourceError(f"{path}: is a folder; of a sequence of pictures give the pattern, such as name.%04d.png")
     try:
-        if is_pattern:
-            number = {"start_number": str(_first_number(path))}
-            container = av.open(os.fspath(path), format="image2", options=number, metadata_errors="replace")
+        if number is not None:
+            options = {"start_number": str(number)}
+            container = av.open(os.fspath(path), format="image2", options=options, metadata_errors="replace")
         else:
             container = av.open("file:" + os.fspath(path), metadata_errors="replace")
     except (av.error.FFmpegError, ValueError, OSError) as error:
@@ -206,7 +205,7 @@ class _Collecting:
             self.breaks_off = error.strerror
 
     def _count(self, packet: AnyPacket) -> None:
-        if packet.is_discard or _shows_nothing(self.codec, bytes(packet)):
+        if packet.is_discard or shows_nothing(self.codec, bytes(packet)):
             return
         self.num_packets += 1
         stamp = packet.pts if packet.pts is not None else packet.dts
@@ -241,16 +240,16 @@ class _Gathered:
     def add(self, packet: AnyPacket) -> None:
         context = packet.stream.codec_context
         codec = context.name if context is not None else ""
-        data = _bare(codec, bytes(packet))
+        data = bare_payload(codec, bytes(packet))
         if codec == "mov_text" and len(data) <= 2:
             return  # fills a gap between two texts
         stamp = packet.pts if packet.pts is not None else packet.dts
         self.last_stamp = self.last_stamp if stamp is None else stamp
         self.pts.append(self.last_stamp)
-        self.packets.append(_short_digest(data))
+        self.packets.append(short_digest(data))
         self.hash.update(data)
         if codec in TEXT_SUBTITLES:
-            self.texts.append(_short_digest(_words(codec, data)))
+            self.texts.append(short_digest(words_of(codec, data)))
 
 
 def _track(stream: Stream, gathered: _Gathered) -> Track:
@@ -285,52 +284,6 @@ def _data_codec(stream: Stream) -> str:
 
 def _flags(stream: Stream) -> frozenset[str]:
     return frozenset(flag.name for flag in Disposition if flag.name and stream.disposition & flag)
-
-
-def _short_digest(data: bytes) -> int:
-    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
-
-
-def _bare(codec: str, data: bytes) -> bytes:
-    """A packet's payload without what the container, not the codec, asks for."""
-    # Transport streams carry AAC with a header on each packet that MP4 and Matroska keep once per stream.
-    if codec == "aac" and len(data) > 9 and data[0] == 0xFF and data[1] & 0xF6 == 0xF0:
-        return data[7 if data[1] & 1 else 9 :]
-    # The same samples, stored from the other end.
-    if (match := _PCM.match(codec)) and match["order"] == "be":
-        width = int(match["bits"]) // 8
-        usable = len(data) // width * width
-        return np.frombuffer(data[:usable], np.uint8).reshape(-1, width)[:, ::-1].tobytes() + data[usable:]
-    return data
-
-
-def _words(codec: str, data: bytes) -> bytes:
-    """What a text subtitle says, without format and markup."""
-    if codec == "mov_text":
-        data = data[2 : 2 + int.from_bytes(data[:2], "big")]
-    text = data.decode("utf-8", "replace")
-    if codec in ("ass", "ssa"):
-        text = text.split(",", 8)[-1].replace("\\N", " ").replace("\\n", " ").replace("\\h", " ")
-    text = re.sub(r"<[^>]*>|\{[^}]*\}", "", text)
-    return " ".join(text.split()).encode()
-
-
-def _shows_nothing(codec: str, data: bytes) -> bool:
-    """Whether a packet of VP8 or VP9 holds only a picture for others to refer to.
-
-    Sources: RFC 6386 9.1 (show_frame); VP9 bitstream specification 6.2 (show_existing_frame, show_frame) and
-    annex B (superframes, which end in a shown picture). AV1 packets are temporal units, with one shown picture each.
-    """
-    if codec == "vp8":
-        return not data[0] >> 4 & 1
-    if codec != "vp9" or data[0] >> 6 != 0b10 or data[-1] >> 5 == 0b110:
-        return False
-    profile = (data[0] >> 5 & 1) | (data[0] >> 4 & 1) << 1
-    position = 5 if profile == 3 else 4  # the bit of show_existing_frame, from the most significant one
-    if data[0] >> (7 - position) & 1:
-        return False
-    show_frame = position + 2
-    return not (data[0] >> (7 - show_frame) & 1)
 
 
 def _chapters(container: InputContainer) -> Iterator[Chapter]:
