@@ -255,6 +255,13 @@ def test_a_part(make_clip, tmp_path):
     assert not verify(source, part, quick=True).passes()
 
 
+def test_a_part_of_sound_whose_packets_are_all_the_same(shared_media, tmp_path):
+    source, target = shared_media / "09_mp4_editlist_video_starts_at_1s.mp4", tmp_path / "out.mkv"
+    how = {"model": "nearest", "preset": "ultrafast", "device": "cpu", "scale": 1}
+    upscale_video(source, target, UpscaleOptions(**how, start=Fraction(2), stop=Fraction(5, 2)))
+    assert verify(source, target, quick=True, start=Fraction(2), stop=Fraction(5, 2)).passes()
+
+
 def test_other_frames_by_intent(make_clip):
     source = make_clip("source.mkv", **SAME).path
     doubled = SAME | {"pts": [n * 20 for n in range(2 * FRAMES)]}

@@ -71,7 +71,7 @@ def check_track(source: Track, output: Track | None, part: Part, common: Common)
         if not part.is_whole and source.kind == "subtitle" and begin == end:
             return Check(name=name, outcome="ok", found="has nothing in this part")
         return Check(name=name, outcome="lost", found="not there", expected=_amount(source))
-    content = _content(source, output, part)
+    content = _content(source, output, part, common)
     findings = [(content.outcome, content.text)]
     if source.kind in ("audio", "subtitle", "data"):
         findings += _track_times(source, output, content, common)
@@ -87,10 +87,10 @@ def _amount(track: Track) -> str:
     return f"{len(track.packets)} packets"
 
 
-def _content(source: Track, output: Track, part: Part) -> _Content:
+def _content(source: Track, output: Track, part: Part, common: Common) -> _Content:
     if part.is_whole or source.kind in ("attachment", "cover"):
         return _whole(source, output)
-    return _piece(source, output, part)
+    return _piece(source, output, part, common)
 
 
 def _whole(source: Track, output: Track) -> _Content:
@@ -122,12 +122,16 @@ def _differing(source: Track, output: Track) -> _Content:
     return _Content(outcome="wrong", text=f"{text}; the first other one is {first} ({seconds:.3f} s)", is_paired=False)
 
 
-def _piece(source: Track, output: Track, part: Part) -> _Content:
+def _piece(source: Track, output: Track, part: Part, common: Common) -> _Content:
     """The output's packets are those of the source within the part; at its ends, one more or less is no error."""
     begin, end = _inside(source, part)
     has_texts = bool(source.texts) and bool(output.texts) and source.codec != output.codec
     haystack, needle = (source.texts, output.texts) if has_texts else (source.packets, output.packets)
-    skip = _find_run(needle, haystack, begin)
+    around = begin
+    if common.shift is not None and output.pts:  # silence has many equal packets: only their times tell
+        first = (output.pts[0] * output.time_base - common.shift) / source.time_base
+        around = min(range(len(source.pts)), key=lambda n: abs(source.pts[n] - first), default=begin)
+    skip = _find_run(needle, haystack, around)
     if skip is not None:
         last = skip + len(needle)
         right = skip <= begin + 1 and last >= end - 1
@@ -160,7 +164,7 @@ def _inside(track: Track, part: Part) -> tuple[int, int]:
 
 
 def _find_run(needle: array[int], haystack: array[int], around: int) -> int | None:
-    """Where `needle` lies in `haystack`, nearest to `around`: silence has many equal packets."""
+    """Where `needle` lies in `haystack`, nearest to `around`."""
     if not needle:
         return min(around, len(haystack))
     size = len(needle)
@@ -205,7 +209,7 @@ def sound_offset(pairs: Sequence[tuple[Track, Track | None]], part: Part, common
     for source, output in pairs:
         if source.kind != "audio" or output is None or not output.pts or not source.pts or common.shift is None:
             continue
-        content = _content(source, output, part)
+        content = _content(source, output, part, common)
         if content.is_paired:
             measured = track_shift(source, output, content.skipped)
             moved = measured[0] if measured is not None else common.shift
