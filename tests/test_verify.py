@@ -131,6 +131,14 @@ def test_depth_and_chroma(make_clip, pix_fmt, words):
     assert words is None or words in check.found
 
 
+def test_gray_is_colour_lost_and_not_another_picture(make_clip):
+    source = make_clip("source.mkv", codec="ffv1", pix_fmt="yuv444p", tags=(1, 2, 1, 1)).path
+    gray = make_clip("gray.mkv", codec="ffv1", pix_fmt="gray", tags=(2, 2, 1, 1)).path
+    verdict = verify(source, gray)
+    assert "no colour" in line(verdict, "pixel format").found
+    assert line(verdict, "picture").outcome == "ok" and verdict.passes()
+
+
 def test_rotation(make_clip):
     source = make_clip("source.mp4", rotation=90).path
     assert verify(source, make_clip("kept.mp4", rotation=90).path, quick=True).passes(strict=True)

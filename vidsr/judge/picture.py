@@ -49,6 +49,7 @@ _COEFFICIENTS = {
     MATRIX_SMPTE240M: (0.212, 0.087),
     MATRIX_BT2020_NCL: (0.2627, 0.0593),
 }
+_LUMA = np.array([0.2126, 0.7152, 0.0722])  # BT.709
 Thumbnail = npt.NDArray[np.float64]
 
 
@@ -59,10 +60,13 @@ def check_picture(source: Picture, output: Picture, before: Mapping[int, bytes],
         before, after: thumbnails of the same frames, by their numbers in the output.
     """
     worst, frame = 0.0, 0
+    is_colour_gone = _is_gray(output) and not _is_gray(source)  # which is told as lost, and no other picture
     drift = np.zeros(3)
     common = sorted(before.keys() & after.keys())
     for number in common:
         a, b = _shown(before[number], source), _shown(after[number], output)
+        if is_colour_gone:
+            a = np.repeat((a @ _LUMA)[..., None], 3, axis=-1)
         difference = float(np.abs(a - b).mean())
         if difference >= worst:
             worst, frame = difference, number
@@ -99,7 +103,7 @@ def check_colour(source: Picture, output: Picture) -> Check:
     if output_rgb:
         said.append("RGB")
     elif output.matrix in (UNSPECIFIED, MATRIX_RGB):
-        if _is_gray(source) or (source.matrix == UNSPECIFIED and is_same_guess):
+        if _is_gray(source) or _is_gray(output) or (source.matrix == UNSPECIFIED and is_same_guess):
             said.append("matrix unspecified, as before")
         else:
             wrong.append("matrix not stated")
@@ -231,6 +235,8 @@ def check_format(source: Picture, output: Picture) -> Check:
         lost.append(f"{_depth(output)} instead of {_depth(source)} bits")
     if not _is_gray(source) and _chroma(output) > _chroma(source):
         lost.append("fewer chroma samples")
+    if _is_gray(output) and not _is_gray(source):
+        lost.append("no colour")
     if source.has_alpha and not output.has_alpha:
         lost.append("no alpha")
     text = output.format.name + (f" ({', '.join(lost)})" if lost else "")

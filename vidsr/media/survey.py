@@ -241,15 +241,16 @@ class _Gathered:
         context = packet.stream.codec_context
         codec = context.name if context is not None else ""
         data = bare_payload(codec, bytes(packet))
-        if codec == "mov_text" and len(data) <= 2:
-            return  # fills a gap between two texts
+        if codec in TEXT_SUBTITLES:
+            words = words_of(codec, data)
+            if not words:
+                return  # MP4 fills the gaps between texts with empty ones
+            self.texts.append(short_digest(words))
         stamp = packet.pts if packet.pts is not None else packet.dts
         self.last_stamp = self.last_stamp if stamp is None else stamp
         self.pts.append(self.last_stamp)
         self.packets.append(short_digest(data))
         self.hash.update(data)
-        if codec in TEXT_SUBTITLES:
-            self.texts.append(short_digest(words_of(codec, data)))
 
 
 def _track(stream: Stream, gathered: _Gathered) -> Track:
