@@ -181,7 +181,9 @@ class _Judging:
         yield from check_side_data(source, output)
         before, after = self._thumbnails()
         if before:
-            yield check_picture(source, output, before, after)
+            decoding = self.source_decoding
+            is_damaged = decoding is not None and bool(decoding.num_complaints or decoding.num_corrupt)
+            yield check_picture(source, output, before, after, is_damaged=is_damaged)
         if self.source_decoding is not None and self.output_decoding is not None:
             yield from check_captions(self.source_decoding, self.output_decoding)
 
