@@ -178,10 +178,11 @@ class VideoInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameTime:
-    """When a frame is shown: integers in the stream's time base."""
+    """When a frame is shown, in integers of the stream's time base, and what is sent along with it."""
 
     pts: int
     duration: int  # 0 where the source does not say
+    captions: bytes | None = None  # ATSC A/53 triplets, see `vidsr.media.captions`
 
 
 @dataclass

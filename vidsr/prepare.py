@@ -11,15 +11,24 @@ from vidsr.errors import LossError, UsageError
 from vidsr.frames import PictureFormat, PixelLayout
 from vidsr.geometry import Orientation, orientation, output_sample_aspect_ratio, output_size
 from vidsr.media.copies import CopyPlan, plan_copies
-from vidsr.media.encoders import Encoder, SegmentFormat, check_options, choose_layout, find_encoder, fit_slices
+from vidsr.media.encoders import (
+    Encoder,
+    SegmentFormat,
+    carries_captions,
+    check_options,
+    choose_layout,
+    find_encoder,
+    fit_slices,
+)
 from vidsr.media.formats import output_color
 from vidsr.media.join import Cut, aspect_loss
 from vidsr.media.probe import SourceInfo, probe
 from vidsr.media.reader import Window
+from vidsr.media.scc import SCC_KIND
 from vidsr.media.writer import EncodeSettings
 from vidsr.options import UpscaleOptions
 from vidsr.pipeline.plan import Plan, make_plan, point_to_ticks
-from vidsr.target import check_target, container_of, possible_targets
+from vidsr.target import check_sidecar, check_target, container_of, possible_targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +80,18 @@ class Prepared:
         )
 
     @property
+    def clock_zero(self) -> Fraction:
+        """Seconds on the target's time stamps when a player's clock reads 0."""
+        if self.window.start is not None:
+            return Fraction(0)
+        return self.source.start_seconds - self.shift * self.source.video.time_base
+
+    @property
+    def scc(self) -> Path | None:
+        """The file beside the target for closed captions that its codec has no place for."""
+        return None if carries_captions(self.encoder.name) else self.target.with_suffix(".scc")
+
+    @property
     def encode_settings(self) -> EncodeSettings:
         video = self.source.video
         return EncodeSettings(
@@ -88,10 +109,23 @@ class Prepared:
         with_alpha = self.encoder.alpha_segment_format
         return with_alpha if with_alpha and self.picture.layout.has_alpha else self.encoder.segment_format
 
+    def conversions(self) -> list[str]:
+        """One line for everything that the target will have in another form."""
+        lines = list(self.copies.conversions)
+        if self.scc is not None and SCC_KIND in self.source.captions:
+            lines.append(f"closed captions go into {self.scc.name}, as {self.encoder.name} has no place for them")
+        return lines
+
     def losses(self) -> list[str]:
         """One line for everything of the source that the target will not have."""
         layout, target_layout = self.source.video.picture.layout, self.picture.layout
         lines = [*self.copies.losses, *(f"left out: {text}" for text in self.source.unkept)]
+        lost_captions = sorted(self.source.captions - {SCC_KIND}) if self.scc is not None else []
+        if lost_captions:
+            lines.append(
+                f"left out: closed captions of {' and '.join(lost_captions)}, for which {self.encoder.name} has no "
+                f"place; an .scc file holds {SCC_KIND} only"
+            )
         if self.source.is_interlaced:
             lines.append("the source is interlaced and is upscaled as if it were not; deinterlace it first")
         lost = _lost_by_format(layout, target_layout)
@@ -120,6 +154,8 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
     # The first of those that lose least.
     prepared = min((_decide(info, t, encoder, options) for t in targets), key=lambda p: len(p.losses()))
     check_target(prepared.target, source, overwrite=overwrite)
+    if prepared.scc is not None and SCC_KIND in info.captions:
+        check_sidecar(prepared.scc, overwrite=overwrite)
     check_options(encoder.name, prepared.encoder_options, prepared.picture)
     if options.strict and prepared.losses():
         raise LossError(f"{source}: would lose something, and strict forbids it: {'; '.join(prepared.losses())}")
@@ -139,7 +175,6 @@ def _decide(info: SourceInfo, target: Path, encoder: Encoder, options: UpscaleOp
     num_frames = sum(pts in window for pts in info.pts)
     if num_frames == 0:
         raise UsageError(f"{info.path}: no frame lies between start and stop; it has {len(info.pts)} frames")
-    is_part = options.start is not None or options.stop is not None
     return Prepared(
         options=options,
         source=info,
@@ -150,7 +185,7 @@ def _decide(info: SourceInfo, target: Path, encoder: Encoder, options: UpscaleOp
         orientation=turned,
         window=window,
         plan=make_plan(target, num_frames, window.start, window.stop),
-        copies=plan_copies(info, container, is_part=is_part),
+        copies=plan_copies(info, container),
     )
 
 

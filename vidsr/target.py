@@ -87,6 +87,19 @@ def check_target(target: Path, source: Path, *, overwrite: bool) -> None:
         raise TargetExistsError(f"{target}: is already there; choose another name with -o, or add --overwrite")
 
 
+def check_sidecar(sidecar: Path, *, overwrite: bool) -> None:
+    """Refuse to replace a file beside the target.
+
+    Raises:
+        TargetExistsError: there already, and not to be overwritten.
+    """
+    if sidecar.exists() and not overwrite:
+        raise TargetExistsError(
+            f"{sidecar}: is already there, and the captions would go there; choose another name with -o, "
+            "or add --overwrite"
+        )
+
+
 def check_container(target: Path, encoder: Encoder) -> None:
     """Refuse a suffix whose container does not hold what the encoder writes.
 

@@ -16,7 +16,8 @@ from vidsr.errors import SourceError, VerificationError
 from vidsr.events import Checked, Event, Finished, Notice, OnEvent, Progress, Started, ignore
 from vidsr.media.join import join
 from vidsr.media.reader import Window, read_frames
-from vidsr.media.writer import SegmentWriter, target_errors
+from vidsr.media.scc import SCC_KIND, read_record, record_path, scc_text
+from vidsr.media.writer import SegmentWriter, publish, target_errors
 from vidsr.options import UpscaleOptions
 from vidsr.pipeline.plan import Segment
 from vidsr.pipeline.stage import StageTimes, run_stages
@@ -91,6 +92,7 @@ class Run:
             plan.work_folder.mkdir(exist_ok=True)
         try:
             times, drift = self._make_segment(plan.segments[0])
+            scc = self._write_scc()
             num_frames = join(
                 [plan.segment_path(segment) for segment in plan.segments],
                 self.prepared.source,
@@ -104,6 +106,8 @@ class Run:
                 self._tags(),
                 lambda text: self.on_event(Notice(text=text)),
             )
+            if scc is not None:
+                publish(scc, self.prepared.target.with_suffix(".scc"))
         finally:
             shutil.rmtree(plan.work_folder, ignore_errors=True)
         seconds = time.perf_counter() - began
@@ -206,6 +210,29 @@ class Run:
             writer.abandon()
             raise
 
+    def _write_scc(self) -> Path | None:
+        """The captions that found no place in the pictures, as a file that waits for its name."""
+        scc, plan = self.prepared.scc, self.prepared.plan
+        if scc is None:
+            return None
+        expected = SCC_KIND in self.prepared.source.captions
+        base, zero = self.prepared.source.video.time_base, self.prepared.clock_zero
+        records = (read_record(record_path(plan.segment_path(segment))) for segment in plan.segments)
+        text = scc_text((pts * base - zero, captions) for record in records for pts, captions in record)
+        if text is None:
+            if expected:
+                self.on_event(Notice(text=f"no closed captions between start and stop: no {scc.name} is written"))
+            return None
+        if not expected:  # nothing in the packets looked like captions, so nothing was announced or checked
+            if scc.exists():
+                self.on_event(Notice(text=f"left out: closed captions found in the pictures: {scc} is already there"))
+                return None
+            self.on_event(Notice(text=f"closed captions were found in the pictures; they go into {scc.name}"))
+        part = plan.work_folder / "captions.part"
+        with target_errors(scc):
+            part.write_text(text, encoding="ascii")
+        return part
+
     def _tags(self) -> dict[str, str]:
         info = f"vidsr {__version__}, {self.upscaler.model.name}, options {self.prepared.options.digest()}"
         if self.prepared.container in ("matroska", "webm"):
@@ -228,7 +255,7 @@ class Run:
                 codec=f"{self.prepared.encoder.name} {picture.layout.name}",
             )
         )
-        for text in self.prepared.losses():
+        for text in [*self.prepared.conversions(), *self.prepared.losses()]:
             self.on_event(Notice(text=text))
 
 

@@ -52,6 +52,7 @@ def _facts(info: SourceInfo) -> dict[str, object]:
         "rotation_degrees": video.rotation_degrees,
         "interlaced": info.is_interlaced,
         "unkept": list(info.unkept),
+        "captions": sorted(info.captions),
         "time_base": str(base),
         "rate_from_header": None if video.average_rate is None else round(float(video.average_rate), 4),
         # A millisecond clock cannot tell 33 from 34; more than one tick apart is another matter.

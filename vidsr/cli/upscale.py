@@ -136,6 +136,7 @@ def _print_estimate(run: Run, as_json: bool) -> None:
             "num_frames": estimate.num_frames,
             "seconds_per_frame": round(estimate.seconds_per_frame, 4),
             "seconds": round(estimate.seconds, 1),
+            "conversions": run.prepared.conversions(),
             "losses": run.prepared.losses(),
         }
         print(json.dumps(fields), flush=True)
@@ -143,7 +144,7 @@ def _print_estimate(run: Run, as_json: bool) -> None:
     width, height = estimate.target_size
     print(f"{run.prepared.source.path} -> {run.prepared.target} ({width}x{height}, {run.prepared.encoder.name})")
     print(f"model {run.upscaler.model.name} ({run.upscaler.model.reason})")
-    for text in run.prepared.losses():
+    for text in [*run.prepared.conversions(), *run.prepared.losses()]:
         print(f"note: {text}")
     print(
         f"{estimate.num_frames} frames at {1 / estimate.seconds_per_frame:.2f} fps by one measured frame: "

@@ -19,6 +19,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from vidsr.errors import UsageError
 from vidsr.frames import MATRIX_BT709, ColorTags, PictureFormat, PixelLayout, pixel_layout
+from vidsr.media.captions import CARRYING_CODECS
 from vidsr.media.formats import closest_format
 
 # Encoder options that say the quality in another way than crf; the default crf would win over them.
@@ -198,6 +199,11 @@ def find_encoder(name: str) -> Encoder:
     except UnknownCodecError:
         raise UsageError(f"this build of PyAV lacks the encoder {name}; try libx264") from None
     return ENCODERS[name]
+
+
+def carries_captions(name: str) -> bool:
+    """Whether pictures of this encoder have a place for closed captions."""
+    return Codec(name, "w").canonical_name in CARRYING_CODECS
 
 
 def fit_slices(codec: str, options: Mapping[str, str], picture: PictureFormat) -> dict[str, str]:

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,14 +22,18 @@ from av.video.stream import VideoStream
 
 from vidsr.errors import TargetError
 from vidsr.frames import PictureFormat
-from vidsr.media.copies import CopyPlan, copy_tags
+from vidsr.media.chapters import move_chapters
+from vidsr.media.copies import CopyPlan
 from vidsr.media.probe import ALPHA_MODE, SourceInfo, is_cover, open_source
+from vidsr.media.subtitles import TextTrack
+from vidsr.media.timecode import advance, rate_of, tagged_timecode
 from vidsr.media.writer import publish, set_color, target_errors
 
 OnNotice = Callable[[str], None]
 if TYPE_CHECKING:
     AnyPacket = Packet[Stream]  # generic for type checkers only
 
+_PEEKED_PACKETS = 64  # enough to see the first of each sound track
 CONTAINERS = {
     ".mp4": "mp4",
     ".m4v": "mp4",
@@ -73,7 +78,8 @@ def join(
     name = CONTAINERS[target.suffix.lower()]
     try:
         with open_source(source.path) as original, target_errors(target):
-            with av.open("file:" + os.fspath(part), "w", format=name, options=_mux_options(name, source)) as out:
+            options = _mux_options(name, source, copies)
+            with av.open("file:" + os.fspath(part), "w", format=name, options=options) as out:
                 joining = _Join(segments, source, picture, copies, cut, original, out, on_notice)
                 num_frames = joining.run(sample_aspect_ratio, display_matrix, tags)
             publish(part, target)
@@ -83,13 +89,13 @@ def join(
     return num_frames
 
 
-def _mux_options(container: str, source: SourceInfo) -> dict[str, str]:
+def _mux_options(container: str, source: SourceInfo, copies: CopyPlan) -> dict[str, str]:
     if container not in ("mp4", "mov"):
         return {}
     # Edit lists hold start offsets in this unit; the default of 1/1000 would round sound against picture.
     scale = math.lcm(source.video.time_base.denominator, 48000)
     return {
-        "movflags": "+faststart+use_metadata_tags" if container == "mov" else "+faststart",
+        "movflags": "+faststart+use_metadata_tags" if copies.tags.keeps_any_tag else "+faststart",
         "movie_timescale": str(scale if scale < 2**31 else 90000),
     }
 
@@ -130,23 +136,57 @@ class _Join:
         set_color(video.codec_context, self.picture)  # FFV1 and ProRes do not carry it in their packets
         video.codec_context.sample_aspect_ratio = sample_aspect_ratio
         if self.out.format.name in ("mp4", "mov"):  # a timecode track needs it and fails the file without
-            video.codec_context.framerate = self.source.video.average_rate or Fraction(25)
-        original_video = self.original.streams[self.source.video.stream_index]
-        copy_tags(original_video, video)
+            video.codec_context.framerate = self._timecode_rate
+        self.copies.tags.labels[self.source.video.stream_index].apply(video)
         _tag_alpha(video, self.picture)
         if display_matrix is not None:
             numbers = memoryview(display_matrix).cast("i")
             video.set_display_matrix(list(numbers))
-        copies = self.copies.add_to(self.out, self.original)
-        self.out.metadata.update({**self.source.tags, **tags})
-        if self.copies.chapters:
-            self.out.set_chapters(self.original.chapters())
-        packets = heapq.merge(
-            self._video_packets(video, stamps, delay), self._copied_packets(copies), key=lambda item: item[0]
+        texts = {n: TextTrack(self.source.path, n, codec) for n, codec in self.copies.converted.items()}
+        copies = self.copies.add_to(self.out, self.original, texts)
+        self.out.metadata.update({**self.copies.tags.file_tags, **tags})
+        self._advance_timecodes()
+        copied = self._copied_packets(copies)
+        head = list(islice(copied, _PEEKED_PACKETS))
+        self._add_chapters(head)
+        packets: Iterator[tuple[Fraction, AnyPacket]] = heapq.merge(
+            self._video_packets(video, stamps, delay),
+            chain(head, copied),
+            *(track.packets(self.cut.start, self.cut.stop, self.cut.shift) for track in texts.values()),
+            key=lambda item: item[0],
         )
         for _, packet in packets:
             self.out.mux_one(packet)
         return len(stamps)
+
+    def _add_chapters(self, head: list[tuple[Fraction, AnyPacket]]) -> None:
+        """Set the chapters where the pictures that they belong to will be."""
+        shift = self.cut.shift
+        if self.out.format.name in ("matroska", "webm"):  # moves all streams, but not these, so that none is below zero
+            stamps = [p.pts * p.time_base for _, p in head if p.pts is not None and p.time_base is not None]
+            shift += min([*stamps, Fraction(0)])
+        self.out.set_chapters(move_chapters(self.original.chapters(), self.cut.start, self.cut.stop, shift))
+
+    @property
+    def _timecode_rate(self) -> Fraction:
+        video, original = self.source.video, self.original.streams[self.source.video.stream_index]
+        timecode = tagged_timecode(original.metadata) or tagged_timecode(self.source.tags) or ""
+        return rate_of(timecode, video.average_rate or Fraction(25))
+
+    def _advance_timecodes(self) -> None:
+        """Let the time codes of a part say what its first frame had in the source."""
+        stamps, base = self.source.pts, self.source.video.time_base
+        if self.cut.start is None:
+            num_frames = 0
+        else:
+            first = stamps[min(bisect_left(stamps, self.cut.start / base), len(stamps) - 1)]
+            num_frames = round((first - stamps[0]) * base * self._timecode_rate)
+        for tagged in (self.out, *self.out.streams):
+            for key in [key for key in tagged.metadata if key.lower() == "timecode"]:
+                try:
+                    tagged.metadata[key] = advance(tagged.metadata[key], num_frames, self._timecode_rate)
+                except ValueError:  # announced; it would fail the whole file
+                    del tagged.metadata[key]
 
     def _video_packets(self, stream: Stream, stamps: array[int], delay: int) -> Iterator[tuple[Fraction, AnyPacket]]:
         """Packets in decoding order with decoding times made anew, so that they rise across segment borders."""
@@ -163,6 +203,7 @@ class _Join:
         streams = [self.original.streams[index] for index in copies]
         if not any(stream.type != "attachment" for stream in streams):
             return
+        held: dict[int, AnyPacket] = {}  # subtitles without duration last until the next: what is shown at the start
         for packet in self._demuxed([stream for stream in streams if stream.type != "attachment"]):
             cover = is_cover(packet.stream)
             if cover and packet.size:
@@ -170,16 +211,48 @@ class _Join:
             stamp = packet.dts if packet.dts is not None else packet.pts
             if packet.size == 0 or stamp is None or packet.time_base is None:
                 continue
-            if not cover and not self._is_inside(packet, stamp):
-                continue
-            if self.cut.shift and not cover:
-                shift = round(self.cut.shift / packet.time_base)
-                packet.pts = None if packet.pts is None else packet.pts - shift
-                packet.dts = None if packet.dts is None else packet.dts - shift
-                stamp -= shift
-            time = stamp * packet.time_base
-            packet.stream = copies[packet.stream.index]
-            yield time, packet
+            if cover or self._is_inside(packet, stamp):
+                for early in (*held.values(), packet):
+                    yield self._placed(early, copies)
+                held.clear()
+            elif packet.stream.type == "subtitle" and not packet.duration and self._is_early(packet):
+                held[packet.stream.index] = packet
+        for early in held.values():
+            yield self._placed(early, copies)
+
+    def _placed(self, packet: AnyPacket, copies: dict[int, Stream]) -> tuple[Fraction, AnyPacket]:
+        """A packet at its place in the target, with its decoding time in seconds."""
+        base = packet.time_base
+        assert base is not None
+        if packet.stream.type == "subtitle":
+            self._clip(packet)
+        if self.cut.shift and not is_cover(packet.stream):
+            shift = round(self.cut.shift / base)
+            packet.pts = None if packet.pts is None else packet.pts - shift
+            packet.dts = None if packet.dts is None else packet.dts - shift
+        stamp = packet.dts if packet.dts is not None else packet.pts
+        assert stamp is not None
+        packet.stream = copies[packet.stream.index]
+        return stamp * base, packet
+
+    def _clip(self, packet: AnyPacket) -> None:
+        """Let a subtitle that is shown at an edge of the part begin or end there.
+
+        Else Matroska would move all streams for the sake of one that begins before zero.
+        """
+        if packet.pts is None or packet.time_base is None:
+            return
+        stop = packet.pts + (packet.duration or 0)
+        if self.cut.stop is not None:
+            stop = min(stop, round(self.cut.stop / packet.time_base))
+        if self._is_early(packet) and self.cut.start is not None:
+            packet.pts = packet.dts = math.ceil(self.cut.start / packet.time_base)
+        packet.duration = max(stop - packet.pts, 0)
+
+    def _is_early(self, packet: AnyPacket) -> bool:
+        if self.cut.start is None or packet.pts is None or packet.time_base is None:
+            return False
+        return packet.pts * packet.time_base < self.cut.start
 
     def _demuxed(self, streams: list[Stream]) -> Iterator[AnyPacket]:
         try:
@@ -192,7 +265,9 @@ class _Join:
         assert base is not None
         start = (packet.pts if packet.pts is not None else stamp) * base
         stop = start + (packet.duration or 0) * base
-        if self.cut.start is not None and (stop <= self.cut.start if packet.duration else start < self.cut.start):
+        # Sound and subtitles that reach into the part belong to it; of telemetry, half a packet would be stretched.
+        reaches_in = bool(packet.duration) and packet.stream.type != "data"
+        if self.cut.start is not None and (stop <= self.cut.start if reaches_in else start < self.cut.start):
             return False
         return self.cut.stop is None or start < self.cut.stop
 

@@ -13,14 +13,15 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.sidedata.sidedata import SideData
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vidsr.errors import SourceError, SourceMissingError
 from vidsr.frames import PictureFormat, VideoInfo
+from vidsr.media.captions import CODECS_TO_SCAN, SCAN_BYTES, captions_of, kinds_of, scan_packet
 from vidsr.media.formats import delivered_layout, resolve_color
+from vidsr.media.sidedata import UNNAMED, side_data_of
 
 _AV_TIME_BASE = 1_000_000
 # What the first frame may say beside its pixels that no target gets yet; PyAV can read it but not write it.
@@ -29,7 +30,6 @@ _UNKEPT_SIDE_DATA = {
     "CONTENT_LIGHT_LEVEL": "content light level (HDR10)",
     "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
     "DOVI_METADATA": "Dolby Vision metadata",
-    "A53_CC": "closed captions",
     "STEREO3D": "stereo 3D layout",
     "SPHERICAL": "spherical projection",
     "ICC_PROFILE": "ICC profile",
@@ -71,6 +71,7 @@ class SourceInfo:
     num_chapters: int
     is_interlaced: bool  # as its first frame is flagged
     unkept: tuple[str, ...]  # what the first frame carries beside its pixels and no target gets
+    captions: frozenset[str] = frozenset()  # kinds of closed captions anywhere in the video's packets
 
 
 @contextmanager
@@ -147,12 +148,14 @@ def probe(path: Path) -> SourceInfo:
                 f"{path}: claims {width}x{height} pixels, more than {MAX_MEGAPIXELS} megapixels a frame; "
                 "the header is probably damaged"
             )
-        pts, keyframe_pts, has_timestamps = _index(container, stream, path)
+        captions: set[str] = set()
+        pts, keyframe_pts, has_timestamps = _index(container, stream, path, captions)
     with open_source(path) as container:
         stream = find_video_stream(container, path)
         frame = _first_frame(container, stream, path)
         video = _video_info(container, stream, frame, pts)
-        matrix = frame.side_data.get("DISPLAYMATRIX")
+        side_data = side_data_of(frame)
+        matrix = (side_data or {}).get("DISPLAYMATRIX")
         return SourceInfo(
             path=path,
             container=container.format.name,
@@ -161,12 +164,15 @@ def probe(path: Path) -> SourceInfo:
             pts=pts,
             keyframe_pts=keyframe_pts,
             has_timestamps=has_timestamps,
-            display_matrix=bytes(matrix) if isinstance(matrix, SideData) else None,
+            display_matrix=None if matrix is None else bytes(matrix),
             others=tuple(_others(container, stream)),
             tags=dict(container.metadata),
             num_chapters=len(container.chapters()),
             is_interlaced=bool(frame.interlaced_frame),
-            unkept=tuple(text for name, text in _UNKEPT_SIDE_DATA.items() if frame.side_data.get(name) is not None),
+            unkept=(UNNAMED,)
+            if side_data is None
+            else tuple(text for name, text in _UNKEPT_SIDE_DATA.items() if name in side_data),
+            captions=frozenset(captions | kinds_of(captions_of(frame) or b"")),
         )
 
 
@@ -177,16 +183,24 @@ def frame_ticks(stream: VideoStream) -> int:
     return max(round(1 / (rate * stream.time_base)), 1)
 
 
-def _index(container: InputContainer, stream: VideoStream, path: Path) -> tuple[array[int], array[int], bool]:
-    """(sorted pts of shown packets, sorted pts of keyframes, whether the file has time stamps)."""
+def _index(
+    container: InputContainer, stream: VideoStream, path: Path, captions: set[str]
+) -> tuple[array[int], array[int], bool]:
+    """(sorted pts of shown packets, sorted pts of keyframes, whether the file has time stamps).
+
+    The kinds of closed captions that are met go into `captions`.
+    """
     stamps: list[int | None] = []
     keyframes: list[int] = []
+    may_have_captions = stream.codec_context.name in CODECS_TO_SCAN
     try:
         for packet in container.demux(stream):
             if packet.size == 0 or packet.is_discard or _is_hidden(stream.codec_context.name, packet):
                 continue
             stamp = packet.pts if packet.pts is not None else packet.dts
             stamps.append(stamp)
+            if may_have_captions:
+                captions |= kinds_of(scan_packet(bytes(memoryview(packet)[:SCAN_BYTES])) or b"")
             if packet.is_keyframe and stamp is not None:
                 keyframes.append(stamp)
     except av.error.FFmpegError:

@@ -17,6 +17,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vidsr.frames import FrameTime, PictureFormat, Plane
+from vidsr.media.captions import captions_of
 from vidsr.media.probe import SourceInfo, find_video_stream, open_decoder, open_source
 
 # These store reference frames that are never shown as packets of their own.
@@ -170,7 +171,7 @@ class _Reading:
             pts = self.last_pts + 1
         self.last_pts = pts
         self.num_frames += 1
-        return FrameTime(pts=pts, duration=frame.duration or 0)
+        return FrameTime(pts=pts, duration=frame.duration or 0, captions=captions_of(frame))
 
     @property
     def _ticks(self) -> int:
