@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from vidsr.media.sidedata import side_data_of
 from vidsr.media.survey import main_video, opened, thumbnail
 
 _MAX_COMPLAINTS = 20  # kept; the rest is only counted
@@ -73,7 +74,7 @@ def _decode(path: Path, wanted: Collection[int], num_threads: int = 0) -> Decodi
             num_frames += 1
             num_corrupt += frame.is_corrupt
             num_interlaced += bool(frame.interlaced_frame)
-            has_captions = has_captions or frame.side_data.get("A53_CC") is not None
+            has_captions = has_captions or "A53_CC" in (side_data_of(frame) or {})
             sizes.add((frame.width, frame.height))
     return Decoding(
         times=times if len(times) == num_frames and not path.name.count("%") else array("q"),

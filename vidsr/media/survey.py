@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import av
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
 from av.packet import Packet
-from av.sidedata.sidedata import SideData
 from av.stream import AttachmentStream, Disposition, Stream
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
@@ -28,6 +27,7 @@ from av.video.stream import VideoStream
 from vidsr.errors import SourceError, SourceMissingError
 from vidsr.frames import UNSPECIFIED
 from vidsr.media.payload import TEXT_SUBTITLES, bare_payload, short_digest, shows_nothing, words_of
+from vidsr.media.sidedata import side_data_of
 
 if TYPE_CHECKING:
     AnyPacket = Packet[Stream]  # generic for type checkers only
@@ -321,7 +321,7 @@ def _picture(path: Path, collected: _Collecting) -> Picture:
             transfer=_stated(frame.color_trc, context.color_trc),
             full_range=full_range,
             is_interlaced=bool(frame.interlaced_frame),
-            side_data={data.type.name: bytes(data) for data in _all_side_data(frame)},
+            side_data={name: bytes(data) for name, data in (side_data_of(frame) or {}).items()},
             time_base=stream.time_base,
             rate=stream.average_rate or stream.guessed_rate,
             pts=collected.sorted_stamps(),
@@ -332,18 +332,13 @@ def _picture(path: Path, collected: _Collecting) -> Picture:
         )
 
 
-def _all_side_data(frame: VideoFrame) -> Iterator[SideData]:
-    # A mapping in name only: it iterates over values, which its own keys() and values() take for keys.
-    return iter(cast("list[SideData]", list(frame.side_data)))
-
-
 def _stated(*codes: int) -> int:
     return next((int(code) for code in codes if int(code) != UNSPECIFIED), UNSPECIFIED)
 
 
 def _orientation(frame: VideoFrame) -> tuple[int, int, int, int]:
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if not isinstance(data, SideData):
+    data = (side_data_of(frame) or {}).get("DISPLAYMATRIX")
+    if data is None:
         return (65536, 0, 0, 65536)
     numbers = np.frombuffer(bytes(data)[:36], np.int32)
     a, b, _, c, d = (int(number) for number in numbers[:5])
