@@ -262,7 +262,9 @@ def lost_tags(source: Mapping[str, str], *outputs: Mapping[str, str]) -> list[st
 
 def _plain(key: str, value: str) -> str:
     """A value without what containers write differently: times with and without fractions of a second."""
-    return re.sub(r"\.0+(?=Z|$)", "", value).strip() if key.lower() == "creation_time" else value.strip()
+    if key.lower() != "creation_time":
+        return value.strip()
+    return re.sub(r"\.\d+(?=Z?$)", "", value.strip()).removesuffix("Z").replace(" ", "T")
 
 
 def check_tags(source: Survey, output: Survey) -> Check | None:
