@@ -19,7 +19,8 @@ LADDER = [
     {"transfer"},
     {"upscaler"},
     {"pipeline"},
-    {"worker", "target"},
+    {"judge"},
+    {"worker", "target", "verify"},
     {"prepare"},
     {"upscale", "preview"},
     {"cli"},
@@ -39,6 +40,7 @@ ROOMS_OF_LIBRARY = {
     "tqdm": {"cli"},
 }
 WITHOUT_TORCH = {"errors", "options", "frames", "events", "geometry", "download", "store", "media", "pipeline"}
+WITHOUT_TORCH |= {"judge", "verify"}
 
 
 def room_of(path):
