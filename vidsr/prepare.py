@@ -174,7 +174,8 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
     check_target(prepared.target, source, overwrite=overwrite)
     if prepared.scc is not None and SCC_KIND in info.captions:
         check_sidecar(prepared.scc, overwrite=overwrite)
-    check_options(encoder.name, prepared.encoder_options, prepared.picture)
+    may_be_ignored = any(key.endswith(("-params", "opts")) for key, _ in options.encoder_options)
+    check_options(encoder.name, prepared.encoder_options, prepared.picture, may_be_ignored=may_be_ignored)
     if options.strict and prepared.losses():
         raise LossError(f"{source}: would lose something, and strict forbids it: {'; '.join(prepared.losses())}")
     return prepared

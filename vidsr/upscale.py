@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from vidsr import __version__
@@ -121,7 +122,15 @@ class Run:
     def _check(self) -> None:
         """Read the target again: a writer's own bookkeeping proves nothing."""
         options, target = self.prepared.options, self.prepared.target
-        verdict = verify(self.prepared.source.path, target, quick=True, start=options.start, stop=options.stop)
+        fields = self.prepared.fields
+        verdict = verify(
+            self.prepared.source.path,
+            target,
+            quick=True,
+            start=options.start,
+            stop=options.stop,
+            frame_ratio=Fraction(1) if fields is None else fields.frame_ratio,
+        )
         self.on_event(Checked(target=target, passed=verdict.passes(), text=str(verdict)))
         if not verdict.passes():
             raise VerificationError(

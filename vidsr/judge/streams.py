@@ -6,7 +6,7 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from vidsr.judge.timing import Part, sound_tolerance, tolerance, track_shift
@@ -74,7 +74,7 @@ def check_track(source: Track, output: Track | None, part: Part, common: Common)
     content = _content(source, output, part, common)
     findings = [(content.outcome, content.text)]
     if source.kind in ("audio", "subtitle", "data"):
-        findings += _track_times(source, output, content, common)
+        findings += _track_times(source, output, content, part, common)
     findings += _names(source, output, common)
     order = ("ok", "lost", "wrong")
     outcome = max((finding[0] for finding in findings), key=order.index)
@@ -174,8 +174,16 @@ def _find_run(needle: array[int], haystack: array[int], around: int) -> int | No
     return min(places, key=lambda n: abs(n - around), default=None)
 
 
-def _track_times(source: Track, output: Track, content: _Content, common: Common) -> Iterator[tuple[Outcome, str]]:
-    measured = track_shift(source, output, content.skipped)
+def _track_times(
+    source: Track, output: Track, content: _Content, part: Part, common: Common
+) -> Iterator[tuple[Outcome, str]]:
+    skipped = content.skipped
+    if source.kind == "subtitle" and part.start_seconds is not None:
+        # What was on the screen already when the part begins may begin with it.
+        inside, _ = _inside(source, part)
+        early = min(max(inside - skipped, 0), len(output.pts))
+        output, skipped = replace(output, pts=output.pts[early:]), skipped + early
+    measured = track_shift(source, output, skipped)
     if measured is None or common.shift is None or not (content.is_paired or content.skipped == 0):
         return
     shift, error = measured
@@ -312,11 +320,21 @@ def check_timecode(source: Survey, output: Survey, part: Part) -> Check | None:
     """The timecode of the first frame; that of a part is later. None where the source has none."""
     if source.timecode is None:
         return None
-    wanted = advance(source.timecode, part.first, source.picture.rate or Fraction(25))
+    wanted = advance(source.timecode, *_frames_before(source, part))
     if output.timecode is None:
         return Check(name="timecode", outcome="lost", found="not there", expected=wanted)
     right = re.sub(r"[;.]", ":", output.timecode) == re.sub(r"[;.]", ":", wanted)
     return Check(name="timecode", outcome="ok" if right else "wrong", found=output.timecode, expected=wanted)
+
+
+def _frames_before(source: Survey, part: Part) -> tuple[int, Fraction]:
+    """(frames, rate) that a timecode has counted when a part begins: by the clock, which runs on in every rate."""
+    rate, stamps = source.picture.rate or Fraction(25), source.picture.pts
+    if source.timecode is not None and re.search("[;.]", source.timecode):  # only these rates drop numbers
+        rate = min((Fraction(30000, 1001), Fraction(60000, 1001)), key=lambda known: abs(known - rate))
+    if not stamps or part.first >= len(stamps):
+        return part.first, rate
+    return round((stamps[part.first] - stamps[0]) * source.picture.time_base * rate), rate
 
 
 def advance(timecode: str, num_frames: int, rate: Fraction) -> str:

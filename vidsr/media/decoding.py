@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import av.logging
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -109,21 +110,23 @@ def _frames(container: InputContainer, stream: VideoStream, complaints: _Complai
     level = av.logging.get_level()
     av.logging.set_level(av.logging.ERROR)
     try:
-        while True:
-            frames: list[VideoFrame] = []
-            with av.logging.Capture(local=False) as log:
-                packet = None
+        # For the whole time: decoders on threads of their own also complain between the calls.
+        with av.logging.Capture(local=False) as log:
+            packet: Packet[VideoStream] | None = None
+            at_end = False
+            while not at_end:
+                frames: list[VideoFrame] = []
                 try:
                     packet = next((p for p in packets if p.size), None)
+                    at_end = packet is None
                     frames = stream.codec_context.decode(packet)
                 except EOFError:
                     pass
                 except av.error.FFmpegError as error:
                     complaints.add(error.strerror or str(error))
-            for _, source, text in log:
-                complaints.add(f"{source}: {text}")
-            yield from frames
-            if packet is None:
-                return
+                while log:
+                    _, source, text = log.pop(0)
+                    complaints.add(f"{source}: {text}")
+                yield from frames
     finally:
         av.logging.set_level(level)

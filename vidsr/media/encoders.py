@@ -220,31 +220,49 @@ def fit_slices(codec: str, options: Mapping[str, str], picture: PictureFormat) -
     return dict(options)
 
 
-def check_options(codec: str, options: Mapping[str, str], picture: PictureFormat) -> None:
+def check_options(
+    codec: str, options: Mapping[str, str], picture: PictureFormat, *, may_be_ignored: bool = False
+) -> None:
     """Open the encoder once, so that what it does not know or accept is told before the work.
+
+    Args:
+        codec, options, picture: what it is opened with.
+        may_be_ignored: whether to look for parameters that it complains about and then ignores.
 
     Raises:
         UsageError: with the encoder's own words.
     """
-    trial, reason = _trial(codec, picture, options), ""
-    level = logging.get_level()
-    logging.set_level(logging.WARNING)
+    trial = _trial(codec, picture, options)
     try:
-        with logging.Capture(local=False) as log:
-            trial.open()
+        trial.open()
+        words = _words_on_opening(codec, options, picture) if may_be_ignored else []
+        words = [text for text in words if _COMPLAINT.search(text)]
     except (FFmpegError, ValueError, OSError) as error:
-        reason = log[-1][2].strip() if log else getattr(error, "strerror", None) or str(error)
-    finally:
-        logging.set_level(level)
-    said = [text.strip() for _, _, text in log if _COMPLAINT.search(text)]
-    if reason or said:
+        words = _words_on_opening(codec, options, picture) or [getattr(error, "strerror", None) or str(error)]
+    if words:
         wanted = ", ".join(f"{key}={value}" for key, value in options.items())
         raise UsageError(
             f"{codec} cannot be used like this ({wanted}; {picture.width}x{picture.height} {picture.layout.name}): "
-            f"{said[-1] if said else reason}"
+            f"{words[-1]}"
         )
     if trial.options:  # opening takes out what it knows
         raise UsageError(f"{codec} has no option {next(iter(trial.options))!r}; `ffmpeg -h encoder={codec}` lists them")
+
+
+def _words_on_opening(codec: str, options: Mapping[str, str], picture: PictureFormat) -> list[str]:
+    """What FFmpeg logs while the encoder is opened.
+
+    Listened to only where there is something to hear: logging is the whole process's, and a decoder of another run
+    that logs from a thread of its own at this moment needs the interpreter lock.
+    """
+    trial, level = _trial(codec, picture, options), logging.get_level()
+    logging.set_level(logging.WARNING)
+    try:
+        with logging.Capture(local=True) as log, suppress(FFmpegError, ValueError, OSError):
+            trial.open()
+    finally:
+        logging.set_level(level)
+    return [text.strip() for _, _, text in log]
 
 
 def _trial(codec: str, picture: PictureFormat, options: Mapping[str, str]) -> VideoCodecContext:

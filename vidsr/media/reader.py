@@ -127,16 +127,17 @@ class _Reading:
     def _decoded(self) -> Iterator[VideoFrame]:
         """All frames from somewhere before the window on.
 
-        Decoding on several threads is fast, but an error in one frame takes finished ones with it. So at the
-        first error the rest is decoded again frame by frame, from a keyframe before what was delivered.
+        Decoding on several threads is fast, but an error in one frame takes finished ones with it, and what fills
+        the hole is chance. So at the first error or damaged frame the rest is decoded again on one thread, from a
+        keyframe before what was delivered.
         """
         try:
-            yield from self._decoded_from(self._keyframe_before(self._first_needed()), threads="AUTO")
+            yield from self._decoded_from(self._keyframe_before(self._first_needed()), tolerant=False)
             return
         except _DecodeError:
             num_delivered, last_pts = self.num_frames, self.last_pts
         restart = self._keyframe_before(last_pts)
-        for position, frame in enumerate(self._decoded_from(restart, threads="SLICE")):
+        for position, frame in enumerate(self._decoded_from(restart, tolerant=True)):
             if self.source.has_timestamps and frame.pts is not None and last_pts is not None:
                 delivered = frame.pts <= last_pts
             else:
@@ -151,21 +152,22 @@ class _Reading:
         position = bisect_left(self.source.pts, self.window.start) - self.fields.margin
         return self.source.pts[max(position, 0)]
 
-    def _decoded_from(self, keyframe: int | None, threads: str) -> Iterator[VideoFrame]:
+    def _decoded_from(self, keyframe: int | None, *, tolerant: bool) -> Iterator[VideoFrame]:
         with open_source(self.source.path) as container:
             stream = find_video_stream(container, self.source.path)
             decoder = open_decoder(stream)
-            decoder.thread_type = threads
+            decoder.thread_type = "AUTO"
+            decoder.thread_count = 1 if tolerant else 0  # 0: as many as the machine has
             if keyframe is not None:
                 container.seek(keyframe, stream=stream)
-            frames = self._decode(container.demux(stream), decoder, tolerant=threads != "AUTO")
+            frames = self._decode(container.demux(stream), decoder, tolerant)
             first = next(frames, None)
             overshot = keyframe is not None and first is not None and (first.pts or 0) > keyframe
             if first is not None and not overshot:
                 yield first
                 yield from frames
         if overshot:  # as containers without an index may; from the beginning, then
-            yield from self._decoded_from(None, threads)
+            yield from self._decoded_from(None, tolerant=tolerant)
 
     def _keyframe_before(self, pts: int | None) -> int | None:
         """One keyframe earlier than `pts` needs, as open GOPs refer back; None is the beginning."""
@@ -183,7 +185,10 @@ class _Reading:
                 packet = next(packets, None)
                 if packet is not None and packet.size == 0:
                     packet = None  # the end: what the decoder still holds comes out with it
-                yield from decoder.decode(packet)
+                for frame in decoder.decode(packet):
+                    if frame.is_corrupt and not tolerant:
+                        raise _DecodeError
+                    yield frame
             except EOFError:
                 return
             except av.error.FFmpegError as error:
