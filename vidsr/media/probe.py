@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from array import array
 from collections.abc import Iterator
@@ -72,6 +73,7 @@ class SourceInfo:
     is_interlaced: bool  # as its first frame is flagged
     unkept: tuple[str, ...]  # what the first frame carries beside its pixels and no target gets
     captions: frozenset[str] = frozenset()  # kinds of closed captions anywhere in the video's packets
+    last_duration: int = 0  # ticks for which the last frame is shown; 0 where the source does not say
 
 
 @contextmanager
@@ -149,13 +151,12 @@ def probe(path: Path) -> SourceInfo:
                 "the header is probably damaged"
             )
         captions: set[str] = set()
-        pts, keyframe_pts, has_timestamps = _index(container, stream, path, captions)
+        pts, keyframe_pts, has_timestamps, last_duration = _index(container, stream, path, captions)
     with open_source(path) as container:
         stream = find_video_stream(container, path)
         frame = _first_frame(container, stream, path)
         video = _video_info(container, stream, frame, pts)
-        side_data = side_data_of(frame)
-        matrix = (side_data or {}).get("DISPLAYMATRIX")
+        matrix = (side_data_of(frame) or {}).get("DISPLAYMATRIX")
         return SourceInfo(
             path=path,
             container=container.format.name,
@@ -169,11 +170,18 @@ def probe(path: Path) -> SourceInfo:
             tags=dict(container.metadata),
             num_chapters=len(container.chapters()),
             is_interlaced=bool(frame.interlaced_frame),
-            unkept=(UNNAMED,)
-            if side_data is None
-            else tuple(text for name, text in _UNKEPT_SIDE_DATA.items() if name in side_data),
+            unkept=unkept_side_data(frame),
             captions=frozenset(captions | kinds_of(captions_of(frame) or b"")),
+            last_duration=last_duration,
         )
+
+
+def unkept_side_data(frame: VideoFrame) -> tuple[str, ...]:
+    """What a frame says beside its pixels and no target gets."""
+    side_data = side_data_of(frame)
+    if side_data is None:
+        return (UNNAMED,)
+    return tuple(text for name, text in _UNKEPT_SIDE_DATA.items() if name in side_data)
 
 
 def frame_ticks(stream: VideoStream) -> int:
@@ -185,13 +193,14 @@ def frame_ticks(stream: VideoStream) -> int:
 
 def _index(
     container: InputContainer, stream: VideoStream, path: Path, captions: set[str]
-) -> tuple[array[int], array[int], bool]:
-    """(sorted pts of shown packets, sorted pts of keyframes, whether the file has time stamps).
+) -> tuple[array[int], array[int], bool, int]:
+    """(sorted pts of shown packets, sorted pts of keyframes, whether the file has time stamps, last one's duration).
 
     The kinds of closed captions that are met go into `captions`.
     """
     stamps: list[int | None] = []
     keyframes: list[int] = []
+    last = (-math.inf, 0)
     may_have_captions = stream.codec_context.name in CODECS_TO_SCAN
     try:
         for packet in container.demux(stream):
@@ -199,6 +208,8 @@ def _index(
                 continue
             stamp = packet.pts if packet.pts is not None else packet.dts
             stamps.append(stamp)
+            if stamp is not None:
+                last = max(last, (stamp, packet.duration or 0))
             if may_have_captions:
                 captions |= kinds_of(scan_packet(bytes(memoryview(packet)[:SCAN_BYTES])) or b"")
             if packet.is_keyframe and stamp is not None:
@@ -209,8 +220,8 @@ def _index(
         raise SourceError(f"{path}: has a video stream but no frames in it; the file is probably incomplete")
     if any(stamp is None for stamp in stamps):
         ticks = frame_ticks(stream)
-        return array("q", range(0, ticks * len(stamps), ticks)), array("q"), False
-    return array("q", sorted(s for s in stamps if s is not None)), array("q", sorted(keyframes)), True
+        return array("q", range(0, ticks * len(stamps), ticks)), array("q"), False, ticks
+    return array("q", sorted(s for s in stamps if s is not None)), array("q", sorted(keyframes)), True, last[1]
 
 
 def _is_hidden(codec: str, packet: Packet[VideoStream]) -> bool:
