@@ -41,6 +41,7 @@ EVERYWHERE = {"__init__"}
 ROOMS_OF_LIBRARY = {
     "av": {"media"},
     "decord": {"media"},
+    "PIL": {"media"},
     "typer": {"cli"},
     "tqdm": {"cli"},
 }

@@ -77,7 +77,7 @@ def join(
     """
     name = CONTAINERS[target.suffix.lower()]
     try:
-        with open_source(source.path) as original, target_errors(target):
+        with open_source(source.header_file) as original, target_errors(target):
             options = _mux_options(name, source, copies)
             with av.open("file:" + os.fspath(part), "w", format=name, options=options) as out:
                 joining = _Join(segments, source, picture, copies, cut, original, out, on_notice)

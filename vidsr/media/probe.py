@@ -22,6 +22,7 @@ from vidsr.errors import SourceError, SourceMissingError
 from vidsr.frames import PictureFormat, VideoInfo
 from vidsr.media.captions import CODECS_TO_SCAN, SCAN_BYTES, captions_of, kinds_of, scan_packet
 from vidsr.media.formats import delivered_layout, resolve_color
+from vidsr.media.sequence import Sequence
 from vidsr.media.sidedata import UNNAMED, side_data_of
 
 _AV_TIME_BASE = 1_000_000
@@ -53,7 +54,7 @@ class OtherStream:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceInfo:
-    """A readable video file.
+    """A readable video file, or a sequence of pictures.
 
     `pts` holds the time stamps of all video packets that a player would show, sorted, in ticks of
     `video.time_base`: the frames to expect. Streams without time stamps get evenly spaced ones.
@@ -74,6 +75,13 @@ class SourceInfo:
     unkept: tuple[str, ...]  # what the first frame carries beside its pixels and no target gets
     captions: frozenset[str] = frozenset()  # kinds of closed captions anywhere in the video's packets
     last_duration: int = 0  # ticks for which the last frame is shown; 0 where the source does not say
+    sequence: Sequence | None = None  # numbered pictures instead of one file
+    first_picture: Path | None = None  # of a sequence, that can be decoded
+
+    @property
+    def header_file(self) -> Path:
+        """The file whose other streams and tags are copied."""
+        return self.first_picture or self.path
 
 
 @contextmanager
