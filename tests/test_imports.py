@@ -20,6 +20,7 @@ LADDER = [
     {"upscaler"},
     {"pipeline"},
     {"worker", "target"},
+    {"naming"},
     {"prepare"},
     {"upscale", "preview"},
     {"cli"},

@@ -38,6 +38,7 @@ EncoderOptions = Annotated[
     typer.Option("--encoder-option", help=meaning("encoder_options") + "; may be repeated", show_default=False),
 ]
 PixFmt = Annotated[str | None, _option("pix_fmt")]
+Rate = Annotated[str | None, _option("rate")]
 Start = Annotated[str | None, _option("start")]
 Stop = Annotated[str | None, _option("stop")]
 Matrix = Annotated[str | None, _option("matrix")]
