@@ -249,7 +249,6 @@ def test_every_packaged_network_at_several_scales(look, tmp_path, model, scale):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("03_hdr10_hevc_mastering.mkv", "mastering display"),
         ("03_hlg_dovi84_iphone_rot-90.mov", "Dolby Vision"),
         ("05_dv_pal_16x9_bff.dv", "interlaced"),
     ],

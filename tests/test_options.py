@@ -242,6 +242,8 @@ CHANGES = {
     "rotation": "apply",
     "alpha": "network",
     "pix_fmt": "yuv444p",
+    "deinterlace": "off",
+    "detelecine": True,
     "start": 1,
     "stop": 9,
 }

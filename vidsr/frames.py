@@ -167,6 +167,16 @@ class PictureFormat:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Crop:
+    """Samples of the coded picture that are not to be shown, on each side."""
+
+    left: int
+    right: int
+    top: int
+    bottom: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class VideoInfo:
     """One video stream as the reader will deliver it."""
 

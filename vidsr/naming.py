@@ -73,6 +73,12 @@ def picture_losses(source: SourceInfo, pictures: PictureTarget, color: ColorTags
     lines = []
     if source.num_chapters:
         lines.append(f"left out: {source.num_chapters} chapters: an image sequence holds pictures only")
+    beside = {
+        "mastering display and content light (HDR10)": source.hdr,
+        "stereo 3D layout": source.stereo,
+        "spherical projection": source.sphere,
+    }
+    lines += [f"left out: {name}: pictures do not say it here" for name, value in beside.items() if value is not None]
     if source.captions:
         kinds = " and ".join(sorted(source.captions))
         lines.append(f"left out: closed captions ({kinds}): an image sequence holds pictures only")

@@ -18,6 +18,7 @@ Precision = Literal["auto", "fp32", "fp16"]
 Container = Literal["auto", "mp4", "mov", "mkv", "webm"]
 Rotation = Literal["keep", "apply"]
 Alpha = Literal["lanczos", "network"]
+Deinterlace = Literal["auto", "off", "bwdif", "bwdif:double"]
 Point = int | Fraction  # a frame number, or exact seconds
 
 MIN_SCALE, MAX_SCALE = 1, 8
@@ -81,6 +82,14 @@ class UpscaleOptions:
         "keep", "of sources that are to be shown rotated: keep that tag, or apply it to the pixels"
     )
     alpha: Alpha = _option("lanczos", "how an alpha channel is enlarged: lanczos, or network as the picture")
+    deinterlace: Deinterlace = _option(
+        "auto",
+        "auto: bwdif where the video is found to be interlaced, and telecined frames put together again; "
+        "off: upscaled as they are; bwdif: one frame from each; bwdif:double: one from each field",
+    )
+    detelecine: bool = _option(
+        False, "film in 30 frames a second back to its own 24: the fields put together, one frame in five dropped"
+    )
     start: Point | None = _option(None, "first frame: a time (12.5, 0:01:02.5) or a frame number (300f)")
     stop: Point | None = _option(None, "end, not included: a time or a frame number (360f)")
     container: Container | None = _option(
@@ -114,6 +123,7 @@ class UpscaleOptions:
                 raise UsageError(f"{name} is {getattr(self, name)!r}; it must be {' or '.join(get_args(kind))}")
         if self.container is not None and self.container not in get_args(Container):
             raise UsageError(f"container is {self.container!r}; it must be {', '.join(get_args(Container))}")
+        self._check_fields()
         for name in ("start", "stop"):
             point = getattr(self, name)
             if point is not None and point < 0:
@@ -146,6 +156,18 @@ class UpscaleOptions:
             raise UsageError(f"tile is {self.tile}; it must be 0 (never) or at least 32 pixels")
         if self.batch is not None and not 1 <= self.batch <= 256:
             raise UsageError(f"batch is {self.batch}; it must be 1 to 256 frames")
+
+    def _check_fields(self) -> None:
+        if self.deinterlace not in get_args(Deinterlace):
+            known = ", ".join(get_args(Deinterlace))
+            raise UsageError(f"deinterlace is {self.deinterlace!r}; it must be one of {known}")
+        if not isinstance(self.detelecine, bool):
+            raise UsageError(f"detelecine is {self.detelecine!r}; it must be true or false")
+        if self.detelecine and self.deinterlace != "auto":
+            raise UsageError(
+                f"detelecine and deinterlace={self.deinterlace} were given; inverse telecine deinterlaces by itself "
+                "what it cannot put together: give one"
+            )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object], origin: str = "options") -> UpscaleOptions:
@@ -234,7 +256,7 @@ def _parse(spec: Field[Any], value: object, origin: str) -> object:
                 return float(str(value))
             case "encoder_options":
                 return parse_pairs(value)
-            case "strict":
+            case "strict" | "detelecine":
                 if not isinstance(value, bool):
                     raise ValueError(value)
                 return value

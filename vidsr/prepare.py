@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from vidsr.errors import LossError, UsageError
 from vidsr.frames import PictureFormat, PixelLayout
 from vidsr.geometry import Orientation, orientation, output_sample_aspect_ratio, output_size
 from vidsr.media.copies import CopyPlan, plan_copies
+from vidsr.media.deinterlace import FieldWork, choose_field_work, delivered, field_losses, field_notes
 from vidsr.media.encoders import (
     Encoder,
     SegmentFormat,
@@ -21,13 +22,16 @@ from vidsr.media.encoders import (
     fit_slices,
     sample_options,
 )
+from vidsr.media.fields import Scan
 from vidsr.media.formats import output_color
-from vidsr.media.join import Cut, aspect_loss
+from vidsr.media.hdr import hdr_loss, with_hdr
+from vidsr.media.join import Cut
 from vidsr.media.probe import SourceInfo
 from vidsr.media.reader import Window
 from vidsr.media.scc import SCC_KIND
 from vidsr.media.sequence import IMAGE_SEQUENCE
-from vidsr.media.source import probe
+from vidsr.media.source import probe, recognise_fields
+from vidsr.media.views import sphere_loss, stereo_loss
 from vidsr.media.writer import EncodeSettings, Naming
 from vidsr.naming import PictureTarget, check_pictures, picture_losses, picture_target, video_base
 from vidsr.options import UpscaleOptions
@@ -44,6 +48,9 @@ class Prepared:
 
     options: UpscaleOptions
     source: SourceInfo
+    scan: Scan
+    fields: FieldWork | None  # what is done to the frames on reading
+    delivered: SourceInfo  # the source with the times and the number of the frames that then come
     target: Path
     encoder: Encoder
     encoder_options: Mapping[str, str]
@@ -69,6 +76,15 @@ class Prepared:
         return Naming(pattern=self.pictures.pattern, offset=offset)
 
     @property
+    def numbers(self) -> tuple[int, int]:
+        """The first and the last number of the pictures to come."""
+        sequence = self.source.sequence
+        if sequence is None:
+            return 1, self.plan.num_frames_expected
+        inside = [pts for pts in self.source.pts if pts in self.window]
+        return sequence.first + inside[0], sequence.first + inside[-1]
+
+    @property
     def sample_aspect_ratio(self) -> Fraction:
         """Of the target."""
         video, picture = self.source.video, self.picture
@@ -84,11 +100,11 @@ class Prepared:
     @property
     def shift(self) -> int:
         """Ticks that all time stamps lose: the output of a part starts at 0, that of a whole not before it."""
-        return self.window.start if self.window.start is not None else min(self.source.pts[0], 0)
+        return self.window.start if self.window.start is not None else min(self.delivered.pts[0], 0)
 
     @property
     def cut(self) -> Cut:
-        base = self.source.video.time_base
+        base = self.delivered.video.time_base
         start, stop = self.window.start, self.window.stop
         return Cut(
             start=None if start is None else start * base,
@@ -101,7 +117,7 @@ class Prepared:
         """Seconds on the target's time stamps when a player's clock reads 0."""
         if self.window.start is not None:
             return Fraction(0)
-        return self.source.start_seconds - self.shift * self.source.video.time_base
+        return self.source.start_seconds - self.shift * self.delivered.video.time_base
 
     @property
     def scc(self) -> Path | None:
@@ -112,7 +128,7 @@ class Prepared:
 
     @property
     def encode_settings(self) -> EncodeSettings:
-        video = self.source.video
+        video = self.delivered.video
         return EncodeSettings(
             codec=self.encoder.name,
             segment_format=self._segment_format,
@@ -129,9 +145,9 @@ class Prepared:
         with_alpha = self.encoder.alpha_segment_format
         return with_alpha if with_alpha and self.picture.layout.has_alpha else self.encoder.segment_format
 
-    def conversions(self) -> list[str]:
-        """One line for everything that the target will have in another form."""
-        lines = list(self.copies.conversions)
+    def notes(self) -> list[str]:
+        """What else there is to know before the work: what the target has in another form, and what is done to it."""
+        lines = [*self.copies.conversions, *field_notes(self.scan, self.fields)]
         if self.scc is not None and SCC_KIND in self.source.captions:
             lines.append(f"closed captions go into {self.scc.name}, as {self.encoder.name} has no place for them")
         return lines
@@ -146,8 +162,14 @@ class Prepared:
                 f"left out: closed captions of {' and '.join(lost_captions)}, for which {self.encoder.name} has no "
                 f"place; an .scc file holds {SCC_KIND} only"
             )
-        if self.source.is_interlaced:
-            lines.append("the source is interlaced and is upscaled as if it were not; deinterlace it first")
+        lines.extend(field_losses(self.scan, self.fields))
+        if self.source.crop is not None:
+            crop, shown = self.source.crop, self.source.video.picture
+            width, height = shown.width + crop.left + crop.right, shown.height + crop.top + crop.bottom
+            lines.append(
+                f"of its {width}x{height} pixels the source shows {shown.width}x{shown.height} (clean aperture); "
+                "what lies outside is cut off"
+            )
         lost = _lost_by_format(layout, target_layout)
         if lost and self.options.pix_fmt is None:
             lines.append(
@@ -156,9 +178,13 @@ class Prepared:
             )
         if self.pictures is not None:
             is_turned = self.display_matrix is not None
-            return [*lines, *picture_losses(self.source, self.pictures, self.picture.color, is_turned=is_turned)]
-        aspect = aspect_loss(self.target, self.encoder.name, self.sample_aspect_ratio)
-        return lines if aspect is None else [*lines, aspect]
+            return [*lines, *picture_losses(self.delivered, self.pictures, self.picture.color, is_turned=is_turned)]
+        lost_by_container = (
+            hdr_loss(self.container, self.source.hdr),
+            stereo_loss(self.container, self.source.stereo),
+            sphere_loss(self.container, self.source.sphere),
+        )
+        return lines + [line for line in lost_by_container if line is not None]
 
 
 def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overwrite: bool = False) -> Prepared:
@@ -172,18 +198,17 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
         LossError: something would be lost and the options forbid it.
     """
     info = probe(source, options.rate)
+    scan = recognise_fields(info)
     pictures = picture_target(info, target, options)
     if pictures is not None:
-        prepared = _decide(info, pictures.pattern.path, find_encoder(pictures.codec), options, pictures)
-        inside = [pts for pts in info.pts if pts in prepared.window]
-        first, last = (1, len(inside)) if info.sequence is None else (inside[0], inside[-1])
-        number = info.sequence.first if info.sequence is not None else 0
-        check_pictures(pictures.pattern, info, first + number, last + number, overwrite=overwrite)
+        prepared = _decide(info, scan, pictures.pattern.path, find_encoder(pictures.codec), options, pictures)
+        first, last = prepared.numbers
+        check_pictures(pictures.pattern, info, first, last, overwrite=overwrite)
     else:
         encoder = find_encoder(options.codec)
         targets = possible_targets(video_base(info), target, encoder, options)
         # The first of those that lose least.
-        prepared = min((_decide(info, t, encoder, options) for t in targets), key=lambda p: len(p.losses()))
+        prepared = min((_decide(info, scan, t, encoder, options) for t in targets), key=lambda p: len(p.losses()))
         check_target(prepared.target, source, overwrite=overwrite)
     if prepared.scc is not None and SCC_KIND in info.captions:
         check_sidecar(prepared.scc, overwrite=overwrite)
@@ -194,9 +219,17 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
 
 
 def _decide(
-    info: SourceInfo, target: Path, encoder: Encoder, options: UpscaleOptions, pictures: PictureTarget | None = None
+    info: SourceInfo,
+    scan: Scan,
+    target: Path,
+    encoder: Encoder,
+    options: UpscaleOptions,
+    pictures: PictureTarget | None = None,
 ) -> Prepared:
     turned = orientation(info.display_matrix) if options.rotation == "apply" else Orientation()
+    if turned != Orientation() and (info.stereo or info.sphere):  # halves and longitudes lie elsewhere then
+        lost = "stereo 3D layout and spherical projection, as the picture is turned; see --rotation keep"
+        info = replace(info, stereo=None, sphere=None, unkept=(*info.unkept, lost))
     container = IMAGE_SEQUENCE if pictures is not None else container_of(target)
     picture = _target_picture(info.video.picture, turned, encoder, container, options)
     _check_light(info, picture)
@@ -206,13 +239,19 @@ def _decide(
         encoder_options = {**encoder.alpha_settings, **encoder_options}
     if "slices" not in dict(options.encoder_options):
         encoder_options = fit_slices(encoder.name, encoder_options, picture)
-    window = _window(info, options)
-    num_frames = sum(pts in window for pts in info.pts)
+    encoder_options = with_hdr(encoder.name, encoder_options, info.hdr)
+    fields = choose_field_work(info, scan, options)
+    to_come = delivered(info, fields)
+    window = _window(info, to_come, options)
+    num_frames = _num_frames(info, fields, window)
     if num_frames == 0:
         raise UsageError(f"{info.path}: no frame lies between start and stop; it has {len(info.pts)} frames")
     return Prepared(
         options=options,
         source=info,
+        scan=scan,
+        fields=fields,
+        delivered=to_come,
         target=target,
         encoder=encoder,
         encoder_options=encoder_options,
@@ -251,12 +290,23 @@ def _target_picture(
     return PictureFormat(width=width, height=height, layout=layout, color=color)
 
 
-def _window(source: SourceInfo, options: UpscaleOptions) -> Window:
+def _window(source: SourceInfo, delivered: SourceInfo, options: UpscaleOptions) -> Window:
+    """The part that was asked for, in ticks of what is delivered; frame numbers are those of the source."""
+    ticks = int(source.video.time_base / delivered.video.time_base)
+    stamps = [*(ticks * pts for pts in source.pts), delivered.pts[-1] + 1]  # the last is the end
     start, stop = (
-        point_to_ticks(point, source.pts, source.start_seconds, source.video.time_base)
+        point_to_ticks(point, stamps, source.start_seconds, delivered.video.time_base)
         for point in (options.start, options.stop)
     )
     return Window(start, stop)
+
+
+def _num_frames(source: SourceInfo, fields: FieldWork | None, window: Window) -> int:
+    if fields is None:
+        return sum(pts in window for pts in source.pts)
+    coded = window.coarser(fields.ticks)
+    given = source.pts if fields.margin else [pts for pts in source.pts if pts in coded]
+    return sum(pts in window for pts in fields.stamps(given))
 
 
 def _lost_by_format(source: PixelLayout, target: PixelLayout) -> list[str]:

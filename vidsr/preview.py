@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from vidsr.color import planes_to_rgb
 from vidsr.errors import SourceError
-from vidsr.events import OnEvent, ignore
+from vidsr.events import Notice, OnEvent, ignore
 from vidsr.light import encode_srgb
+from vidsr.media.deinterlace import choose_field_work
 from vidsr.media.probe import SourceInfo
 from vidsr.media.reader import Window
-from vidsr.media.source import probe, read_frames
+from vidsr.media.source import probe, read_frames, recognise_fields
 from vidsr.media.still import pick_frames, stack_rows, write_png
 from vidsr.options import UpscaleOptions
 from vidsr.upscaler import Upscaler
@@ -45,6 +46,11 @@ def make_preview(
         SourceError, UsageError, WeightsError, TargetError.
     """
     info = probe(source)  # says what is wrong with a file that is no video
+    scan = recognise_fields(info)
+    if choose_field_work(info, scan, options) is not None:
+        on_event(
+            Notice(text=f"the source is {scan}; its fields are shown as they are here, which upscale would not do")
+        )
     model = Upscaler(options, on_event)
     plain = Upscaler(replace(options, model="lanczos", blend=1.0, denoise=1.0), on_event)
     frames = pick_frames(source, num_frames) if info.sequence is None else _pick_pictures(info, num_frames)

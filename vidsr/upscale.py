@@ -6,7 +6,7 @@ import dataclasses
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from vidsr.errors import SourceError
 from vidsr.events import Event, Finished, Notice, OnEvent, Progress, Started, ignore
 from vidsr.media.join import join
 from vidsr.media.picture_writer import PictureWriter, publish_pictures
-from vidsr.media.reader import Window
+from vidsr.media.reader import DecodedFrame, Window
 from vidsr.media.scc import SCC_KIND, read_record, record_path, scc_text
 from vidsr.media.source import read_frames
 from vidsr.media.writer import SegmentWriter, publish, target_errors
@@ -119,7 +119,7 @@ class Run:
             return publish_pictures(paths, prepared.pictures.pattern)
         return join(
             paths,
-            prepared.source,
+            prepared.delivered,
             prepared.picture,
             prepared.sample_aspect_ratio,
             prepared.display_matrix,
@@ -134,7 +134,7 @@ class Run:
     def estimate(self) -> Estimate:
         """Measure one frame of the source (after one to warm up) and reckon the whole run from it."""
         worker = self._worker(batch=1)
-        frame = next(read_frames(self.prepared.source, self.prepared.window, lambda text: None), None)
+        frame = next(self._read(self.prepared.window, lambda text: None), None)
         if frame is None:
             raise SourceError(f"{self.prepared.source.path}: no frame between start and stop can be decoded")
         seconds = 0.0
@@ -178,7 +178,7 @@ class Run:
 
     def _filled_batches(self, worker: FrameWorker, window: Window) -> Iterator[HostBatch]:
         batch: HostBatch | None = None
-        for frame in read_frames(self.prepared.source, window, lambda text: self.on_event(Notice(text=text))):
+        for frame in self._read(window, lambda text: self.on_event(Notice(text=text))):
             if batch is None:
                 batch = worker.free_inputs.get()
                 batch.times = []
@@ -188,6 +188,9 @@ class Run:
                 batch = None
         if batch is not None:
             yield batch
+
+    def _read(self, window: Window, on_notice: Callable[[str], None]) -> Iterator[DecodedFrame]:
+        return read_frames(self.prepared.source, window, on_notice, self.prepared.fields)
 
     def _encode(self, worker: FrameWorker, segment: Segment, batches: Iterator[HostBatch]) -> None:
         began = time.perf_counter()
@@ -219,7 +222,7 @@ class Run:
         if scc is None:
             return None
         expected = SCC_KIND in self.prepared.source.captions
-        base, zero = self.prepared.source.video.time_base, self.prepared.clock_zero
+        base, zero = self.prepared.delivered.video.time_base, self.prepared.clock_zero
         records = (read_record(record_path(plan.segment_path(segment))) for segment in plan.segments)
         text = scc_text((pts * base - zero, captions) for record in records for pts, captions in record)
         if text is None:
@@ -258,7 +261,7 @@ class Run:
                 codec=f"{self.prepared.encoder.name} {picture.layout.name}",
             )
         )
-        for text in [*self.prepared.conversions(), *self.prepared.losses()]:
+        for text in [*self.prepared.notes(), *self.prepared.losses()]:
             self.on_event(Notice(text=text))
 
 

@@ -131,7 +131,6 @@ def test_one_line_for_each_stream_and_one_for_the_file(make_clip, tmp_path):
 @pytest.mark.parametrize(
     ("name", "container", "words"),
     [
-        ("20_stereo3d_left_right.webm", "mp4", "stereo_mode of stream 0"),
         ("08_mkv_attachment.mkv", "mp4", "mp4 cannot hold attachments"),
         ("08_mkv_rich.mkv", "mov", "mov cannot hold cover pictures"),
     ],

@@ -39,6 +39,10 @@ EncoderOptions = Annotated[
 ]
 PixFmt = Annotated[str | None, _option("pix_fmt")]
 Rate = Annotated[str | None, _option("rate")]
+Deinterlace = Annotated[str | None, _option("deinterlace")]
+Detelecine = Annotated[
+    bool | None, typer.Option("--detelecine/--no-detelecine", help=meaning("detelecine"), show_default=False)
+]
 Start = Annotated[str | None, _option("start")]
 Stop = Annotated[str | None, _option("stop")]
 Matrix = Annotated[str | None, _option("matrix")]

@@ -68,6 +68,8 @@ def command(
     matrix: arg.Matrix = None,
     rotation: arg.Rotation = None,
     alpha: arg.Alpha = None,
+    deinterlace: arg.Deinterlace = None,
+    detelecine: arg.Detelecine = None,
     start: arg.Start = None,
     stop: arg.Stop = None,
     container: arg.Container = None,
@@ -163,15 +165,15 @@ def _print_estimate(run: Run, as_json: bool) -> None:
             "num_frames": estimate.num_frames,
             "seconds_per_frame": round(estimate.seconds_per_frame, 4),
             "seconds": round(estimate.seconds, 1),
-            "conversions": run.prepared.conversions(),
             "losses": run.prepared.losses(),
+            "notes": run.prepared.notes(),
         }
         print(json.dumps(fields), flush=True)
         return
     width, height = estimate.target_size
     print(f"{run.prepared.source.path} -> {run.prepared.target} ({width}x{height}, {run.prepared.encoder.name})")
     print(f"model {run.upscaler.model.name} ({run.upscaler.model.reason})")
-    for text in [*run.prepared.conversions(), *run.prepared.losses()]:
+    for text in [*run.prepared.notes(), *run.prepared.losses()]:
         print(f"note: {text}")
     print(
         f"{estimate.num_frames} frames at {1 / estimate.seconds_per_frame:.2f} fps by one measured frame: "

@@ -82,6 +82,9 @@ def probe_animation(path: Path) -> SourceInfo:
         tags={},
         num_chapters=0,
         is_interlaced=False,
+        hdr=None,
+        stereo=None,
+        sphere=None,
         unkept=(),
         last_duration=durations[-1],
     )

@@ -24,9 +24,12 @@ from vidsr.errors import TargetError
 from vidsr.frames import PictureFormat
 from vidsr.media.chapters import move_chapters
 from vidsr.media.copies import CopyPlan
+from vidsr.media.matroska import VideoFields, placeholder, write_fields
 from vidsr.media.probe import ALPHA_MODE, SourceInfo, is_cover, open_source
 from vidsr.media.subtitles import TextTrack
+from vidsr.media.template import add_video
 from vidsr.media.timecode import advance, rate_of, tagged_timecode
+from vidsr.media.views import sphere_loss, stereo_loss
 from vidsr.media.writer import publish, set_color, target_errors
 
 OnNotice = Callable[[str], None]
@@ -81,7 +84,11 @@ def join(
             options = _mux_options(name, source, copies)
             with av.open("file:" + os.fspath(part), "w", format=name, options=options) as out:
                 joining = _Join(segments, source, picture, copies, cut, original, out, on_notice)
-                num_frames = joining.run(sample_aspect_ratio, display_matrix, tags)
+                fields = _video_fields(source, name, picture, sample_aspect_ratio)
+                num_frames = joining.run(fields, display_matrix, tags)
+            if name in ("matroska", "webm"):
+                with part.open("rb+") as file:
+                    write_fields(file, joining.title, fields)
             publish(part, target)
     except BaseException:
         part.unlink(missing_ok=True)
@@ -94,22 +101,28 @@ def _mux_options(container: str, source: SourceInfo, copies: CopyPlan) -> dict[s
         return {}
     # Edit lists hold start offsets in this unit; the default of 1/1000 would round sound against picture.
     scale = math.lcm(source.video.time_base.denominator, 48000)
-    return {
+    options = {
         "movflags": "+faststart+use_metadata_tags" if copies.tags.keeps_any_tag else "+faststart",
         "movie_timescale": str(scale if scale < 2**31 else 90000),
     }
+    if source.sphere is not None:
+        options["strict"] = "unofficial"  # its box is a vendor's, though everybody reads it
+    return options
 
 
-def aspect_loss(target: Path, codec: str, sample_aspect_ratio: Fraction) -> str | None:
-    """What is lost of the pixels' shape: Matroska keeps it in a field that PyAV cannot set.
-
-    H.264 and HEVC have a field of their own for it.
-    """
-    container = CONTAINERS[target.suffix.lower()]
-    if sample_aspect_ratio == 1 or container not in ("matroska", "webm") or codec in ("libx264", "libx265"):
-        return None
-    ratio = f"{sample_aspect_ratio.numerator}:{sample_aspect_ratio.denominator}"
-    return f"{target.suffix} with {codec} does not keep the pixels' shape ({ratio}): set it in the player"
+def _video_fields(
+    source: SourceInfo, container: str, picture: PictureFormat, sample_aspect_ratio: Fraction
+) -> VideoFields:
+    """What the container is to say of the picture, whether or not the stream says it, too."""
+    layout = picture.layout
+    is_420 = layout.chroma_shift_x == layout.chroma_shift_y == 1
+    return VideoFields(
+        sample_aspect_ratio=sample_aspect_ratio,
+        hdr=source.hdr,
+        stereo=source.stereo if stereo_loss(container, source.stereo) is None else None,
+        sphere=source.sphere if sphere_loss(container, source.sphere) is None else None,
+        chroma_on_the_left=is_420 and picture.color.siting == "left",
+    )
 
 
 class _Join:
@@ -126,19 +139,21 @@ class _Join:
     ) -> None:
         self.segments, self.source, self.picture, self.cut = segments, source, picture, cut
         self.copies, self.original, self.out, self.on_notice = copies, original, out, on_notice
+        self.title = ""  # of the video track
 
-    def run(self, sample_aspect_ratio: Fraction, display_matrix: bytes | None, tags: dict[str, str]) -> int:
+    def run(self, fields: VideoFields, display_matrix: bytes | None, tags: dict[str, str]) -> int:
         stamps, delay = _presentation_order(self.segments, self.source.video.time_base)
         with _open_segment(self.segments[0]) as first:
-            video = self.out.add_stream_from_template(first.streams.video[0], opaque=True)
-        if video.codec_context.name == "hevc" and self.out.format.name in ("mp4", "mov"):
-            video.codec_context.codec_tag = "hvc1"  # the only tag that Apple's players take
+            video = add_video(self.out, first, fields)
         set_color(video.codec_context, self.picture)  # FFV1 and ProRes do not carry it in their packets
-        video.codec_context.sample_aspect_ratio = sample_aspect_ratio
+        video.codec_context.sample_aspect_ratio = fields.sample_aspect_ratio
         if self.out.format.name in ("mp4", "mov"):  # a timecode track needs it and fails the file without
             video.codec_context.framerate = self._timecode_rate
         self.copies.tags.labels[self.source.video.stream_index].apply(video)
         _tag_alpha(video, self.picture)
+        if self.out.format.name in ("matroska", "webm"):
+            self.title = next((text for key, text in video.metadata.items() if key.lower() == "title"), "")
+            video.metadata["title"] = placeholder(self.title)
         if display_matrix is not None:
             numbers = memoryview(display_matrix).cast("i")
             video.set_display_matrix(list(numbers))
@@ -287,9 +302,7 @@ class _Join:
 
 
 def _tag_alpha(video: Stream, picture: PictureFormat) -> None:
-    """WebM says by a tag that a VP9 track has alpha; the source's must not stay where it is gone."""
-    for key in [key for key in video.metadata if key.lower() == ALPHA_MODE]:
-        del video.metadata[key]
+    """WebM says by a tag that a VP9 track has alpha."""
     if picture.layout.has_alpha and isinstance(video, VideoStream) and video.codec_context.name == "vp9":
         video.metadata[ALPHA_MODE] = "1"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,21 +20,19 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vidsr.errors import SourceError, SourceMissingError
-from vidsr.frames import PictureFormat, VideoInfo
+from vidsr.frames import Crop, PictureFormat, VideoInfo
 from vidsr.media.captions import CODECS_TO_SCAN, SCAN_BYTES, captions_of, kinds_of, scan_packet
 from vidsr.media.formats import delivered_layout, resolve_color
+from vidsr.media.hdr import HdrMetadata, read_hdr
 from vidsr.media.sequence import Sequence
 from vidsr.media.sidedata import UNNAMED, side_data_of
+from vidsr.media.views import Sphere, StereoLayout, read_sphere, read_stereo, unread_views
 
 _AV_TIME_BASE = 1_000_000
 # What the first frame may say beside its pixels that no target gets yet; PyAV can read it but not write it.
 _UNKEPT_SIDE_DATA = {
-    "MASTERING_DISPLAY_METADATA": "mastering display (HDR10)",
-    "CONTENT_LIGHT_LEVEL": "content light level (HDR10)",
     "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
     "DOVI_METADATA": "Dolby Vision metadata",
-    "STEREO3D": "stereo 3D layout",
-    "SPHERICAL": "spherical projection",
     "ICC_PROFILE": "ICC profile",
 }
 ALPHA_MODE = "alpha_mode"  # WebM's tag of a video track whose packets have alpha beside them
@@ -72,8 +71,12 @@ class SourceInfo:
     tags: dict[str, str]
     num_chapters: int
     is_interlaced: bool  # as its first frame is flagged
+    hdr: HdrMetadata | None
+    stereo: StereoLayout | None
+    sphere: Sphere | None
     unkept: tuple[str, ...]  # what the first frame carries beside its pixels and no target gets
     captions: frozenset[str] = frozenset()  # kinds of closed captions anywhere in the video's packets
+    crop: Crop | None = None  # what the container hides of the coded picture; the reader cuts it off
     last_duration: int = 0  # ticks for which the last frame is shown; 0 where the source does not say
     sequence: Sequence | None = None  # numbered pictures instead of one file
     first_picture: Path | None = None  # of a sequence, that can be decoded
@@ -163,7 +166,8 @@ def probe(path: Path) -> SourceInfo:
     with open_source(path) as container:
         stream = find_video_stream(container, path)
         frame = _first_frame(container, stream, path)
-        video = _video_info(container, stream, frame, pts)
+        crop = _crop(container, stream, frame)
+        video = _video_info(container, stream, frame, crop, pts)
         matrix = (side_data_of(frame) or {}).get("DISPLAYMATRIX")
         return SourceInfo(
             path=path,
@@ -177,10 +181,14 @@ def probe(path: Path) -> SourceInfo:
             others=tuple(_others(container, stream)),
             tags=dict(container.metadata),
             num_chapters=len(container.chapters()),
+            crop=crop,
             is_interlaced=bool(frame.interlaced_frame),
-            unkept=unkept_side_data(frame),
             captions=frozenset(captions | kinds_of(captions_of(frame) or b"")),
             last_duration=last_duration,
+            hdr=read_hdr(frame),
+            stereo=read_stereo(frame),
+            sphere=read_sphere(frame),
+            unkept=unkept_side_data(frame),
         )
 
 
@@ -189,7 +197,7 @@ def unkept_side_data(frame: VideoFrame) -> tuple[str, ...]:
     side_data = side_data_of(frame)
     if side_data is None:
         return (UNNAMED,)
-    return tuple(text for name, text in _UNKEPT_SIDE_DATA.items() if name in side_data)
+    return (*(text for name, text in _UNKEPT_SIDE_DATA.items() if name in side_data), *unread_views(frame))
 
 
 def frame_ticks(stream: VideoStream) -> int:
@@ -264,7 +272,33 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
     raise SourceError(f"{path}: not one frame of the video can be decoded{reason}; the file is damaged")
 
 
-def _video_info(container: InputContainer, stream: VideoStream, frame: VideoFrame, pts: array[int]) -> VideoInfo:
+def _crop(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> Crop | None:
+    """The clean aperture of MOV and MP4 or Matroska's PixelCrop, moved up and left to whole chroma samples.
+
+    FFmpeg's decoders do not apply it, and PyAV has it only in the text that FFmpeg describes a file with, at a log
+    level that is then set for a moment.
+    """
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)
+    try:
+        described = str(container.dumps_format())  # type: ignore[attr-defined] # missing in its stubs
+    finally:
+        av.logging.set_level(level)
+    own = re.search(rf"Stream #0:{stream.index}\b.*?(?=\n  Stream #|\Z)", described, re.DOTALL)
+    found = own and re.search(r"Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)", own[0])
+    if not found:
+        return None
+    left, right, top, bottom = map(int, found.groups())
+    if left + right >= frame.width or top + bottom >= frame.height:
+        return None  # nothing would be left: a damaged header
+    layout = delivered_layout(frame.format)
+    over_x, over_y = left % (1 << layout.chroma_shift_x), top % (1 << layout.chroma_shift_y)
+    return Crop(left=left - over_x, right=right + over_x, top=top - over_y, bottom=bottom + over_y)
+
+
+def _video_info(
+    container: InputContainer, stream: VideoStream, frame: VideoFrame, crop: Crop | None, pts: array[int]
+) -> VideoInfo:
     layout = delivered_layout(frame.format)
     assert stream.time_base is not None
     duration_seconds = None
@@ -276,8 +310,8 @@ def _video_info(container: InputContainer, stream: VideoStream, frame: VideoFram
         codec=stream.codec_context.name,
         source_pix_fmt=frame.format.name,
         picture=PictureFormat(
-            width=frame.width,
-            height=frame.height,
+            width=frame.width - (crop.left + crop.right if crop else 0),
+            height=frame.height - (crop.top + crop.bottom if crop else 0),
             layout=layout,
             color=resolve_color(frame, stream.codec_context, layout),
         ),

@@ -7,11 +7,17 @@ from fractions import Fraction
 from pathlib import Path
 
 from vidsr.errors import UsageError
-from vidsr.media import animation, picture_reader, reader
+from vidsr.media import animation, fields, picture_reader, reader
+from vidsr.media.deinterlace import FieldWork
+from vidsr.media.fields import Scan
 from vidsr.media.probe import SourceInfo
 from vidsr.media.probe import probe as probe_video
 from vidsr.media.reader import DecodedFrame, OnNotice, Window
 from vidsr.media.sequence import find_sequence
+
+_PROGRESSIVE = Scan(
+    kind="progressive", field_order=None, flagged="progressive", flagged_order=None, frame_order=None, found_by="flags"
+)
 
 
 def probe(path: Path, rate: Fraction | None = None) -> SourceInfo:
@@ -33,10 +39,27 @@ def probe(path: Path, rate: Fraction | None = None) -> SourceInfo:
     return animation.probe_animation(path) if animation.is_animated_webp(path) else probe_video(path)
 
 
-def read_frames(source: SourceInfo, window: Window, on_notice: OnNotice) -> Iterator[DecodedFrame]:
-    """Decode the frames of `window` in presentation order; see the module of its kind."""
+def recognise_fields(source: SourceInfo) -> Scan:
+    """How the lines of a source were taken; pictures and animations are always progressive."""
+    return fields.recognise_fields(source) if _is_video_file(source) else _PROGRESSIVE
+
+
+def read_frames(
+    source: SourceInfo, window: Window, on_notice: OnNotice, fields: FieldWork | None = None
+) -> Iterator[DecodedFrame]:
+    """Decode the frames of `window` in presentation order; see the module of its kind.
+
+    Raises:
+        UsageError: work on the fields of pictures, which only video files have.
+    """
+    if fields is not None and not _is_video_file(source):
+        raise UsageError(f"{source.path}: holds pictures, not fields; leave deinterlace and detelecine out")
     if source.sequence is not None:
         return picture_reader.read_pictures(source, window, on_notice)
     if animation.is_animated_webp(source.path):
         return animation.read_animation(source, window, on_notice)
-    return reader.read_frames(source, window, on_notice)
+    return reader.read_frames(source, window, on_notice, fields)
+
+
+def _is_video_file(source: SourceInfo) -> bool:
+    return source.sequence is None and not animation.is_animated_webp(source.path)

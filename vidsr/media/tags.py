@@ -15,10 +15,10 @@ from av.stream import Disposition, Stream
 
 # What a muxer writes by itself, or what is true of the old file only.
 _ABOUT_THE_FILE = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
-_ABOUT_THE_PICTURES = frozenset({"encoder"})
+_ABOUT_THE_PICTURES = frozenset({"encoder", "alpha_mode", "stereo_mode"})  # the join says these of the new ones
 _STATISTICS = re.compile(r"(BPS|DURATION|NUMBER_OF_FRAMES|NUMBER_OF_BYTES|_STATISTICS_\w+)(-\w+)?$", re.IGNORECASE)
 # No loss if they are gone: names of software, what the muxer writes in another place.
-_TRIFLES = frozenset({"encoder", "vendor_id", "handler_name", "timecode", "creation_time", "alpha_mode"})
+_TRIFLES = frozenset({"encoder", "vendor_id", "handler_name", "timecode", "creation_time"})
 # Players look for these where FFmpeg writes them only if it does not write tags by any name.
 _TAGS_OF_PLAYERS = frozenset({"title", "artist", "album"})
 _UNTOLD_LANGUAGE = "und"
