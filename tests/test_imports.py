@@ -19,7 +19,8 @@ LADDER = [
     {"transfer"},
     {"upscaler"},
     {"pipeline"},
-    {"worker", "target"},
+    {"judge"},
+    {"worker", "target", "verify"},
     {"naming"},
     {"prepare"},
     {"upscale", "preview"},
@@ -47,6 +48,7 @@ ROOMS_OF_LIBRARY = {
     "tqdm": {"cli"},
 }
 WITHOUT_TORCH = {"errors", "options", "frames", "events", "geometry", "download", "store", "media", "pipeline"}
+WITHOUT_TORCH |= {"judge", "verify"}
 
 
 def room_of(path):

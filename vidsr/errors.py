@@ -13,6 +13,7 @@
     ├── LossError (ValueError)              something would be lost and strict forbids  exit 5
     ├── TargetError (OSError)               the output cannot be written               exit 2
     │   └── DiskFullError                   no space left; make some and try again     exit 75
+    ├── VerificationError                   the output is not what the source was       exit 4
     ├── DeviceMemoryError (MemoryError)     not even the smallest tile fits            exit 1
     └── NumericError (ArithmeticError)      a network returned values that are no picture  exit 1
 
@@ -76,6 +77,10 @@ class TargetError(VidsrError, OSError):
 
 class DiskFullError(TargetError):
     """The target's file system has no space left."""
+
+
+class VerificationError(VidsrError):
+    """An output that was written but is not its source, only larger; it stays for inspection."""
 
 
 class DeviceMemoryError(VidsrError, MemoryError):

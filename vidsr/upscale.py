@@ -13,13 +13,13 @@ from pathlib import Path
 
 from vidsr import __version__
 from vidsr.engines.devices import device_name
-from vidsr.errors import SourceError
-from vidsr.events import Event, Finished, Notice, OnEvent, Progress, Started, ignore
+from vidsr.errors import SourceError, VerificationError
+from vidsr.events import Checked, Event, Finished, Notice, OnEvent, Progress, Started, ignore
 from vidsr.media.join import join
 from vidsr.media.picture_writer import PictureWriter, publish_pictures
 from vidsr.media.reader import DecodedFrame, Window
 from vidsr.media.scc import SCC_KIND, read_record, record_path, scc_text
-from vidsr.media.source import read_frames
+from vidsr.media.source import is_video_file, read_frames
 from vidsr.media.writer import SegmentWriter, publish, target_errors
 from vidsr.options import UpscaleOptions
 from vidsr.pipeline.plan import Segment
@@ -27,6 +27,7 @@ from vidsr.pipeline.stage import StageTimes, run_stages
 from vidsr.prepare import Prepared, prepare
 from vidsr.transfer import HostBatch, open_lane
 from vidsr.upscaler import Upscaler
+from vidsr.verify import verify
 from vidsr.worker import FrameWorker
 
 _QUEUE_BATCHES = 2
@@ -85,6 +86,7 @@ class Run:
 
         Raises:
             TargetError, DiskFullError, SourceError, DeviceMemoryError: and no file is left under the target's name.
+            VerificationError: the target is complete and stays, but differs from its source in what it should not.
         """
         began = time.perf_counter()
         self._announce()
@@ -107,6 +109,7 @@ class Run:
         seconds = time.perf_counter() - began
         target = self.prepared.target
         self.on_event(Finished(target=target, num_frames=num_frames, seconds_elapsed=seconds, color_drift=drift))
+        self._check()
         return Result(
             target=target, num_frames=num_frames, seconds_elapsed=seconds, stage_times=times, color_drift=drift
         )
@@ -130,6 +133,19 @@ class Run:
             self._tags(),
             lambda text: self.on_event(Notice(text=text)),
         )
+
+    def _check(self) -> None:
+        """Read the target again: a writer's own bookkeeping proves nothing. Only files can be compared, no pictures."""
+        if self.prepared.pictures is not None or not is_video_file(self.prepared.source):
+            return
+        options, target = self.prepared.options, self.prepared.target
+        verdict = verify(self.prepared.source.path, target, quick=True, start=options.start, stop=options.stop)
+        self.on_event(Checked(target=target, passed=verdict.passes(), text=str(verdict)))
+        if not verdict.passes():
+            raise VerificationError(
+                f"{target}: is not what its source is ({verdict}); the file was left for inspection, "
+                f"and `vidsr verify {self.prepared.source.path} {target}` tells more"
+            )
 
     def estimate(self) -> Estimate:
         """Measure one frame of the source (after one to warm up) and reckon the whole run from it."""
@@ -287,7 +303,8 @@ def upscale_video(
         The finished file and its measures.
 
     Raises:
-        VidsrError: one of its kinds, see `vidsr.errors`; nothing is left under the target's name then.
+        VidsrError: one of its kinds, see `vidsr.errors`; nothing is left under the target's name then, except with
+            VerificationError, which finds fault with the finished file.
     """
     prepared = prepare(
         Path(source), None if target is None else Path(target), options or UpscaleOptions(), overwrite=overwrite

@@ -41,7 +41,7 @@ def probe(path: Path, rate: Fraction | None = None) -> SourceInfo:
 
 def recognise_fields(source: SourceInfo) -> Scan:
     """How the lines of a source were taken; pictures and animations are always progressive."""
-    return fields.recognise_fields(source) if _is_video_file(source) else _PROGRESSIVE
+    return fields.recognise_fields(source) if is_video_file(source) else _PROGRESSIVE
 
 
 def read_frames(
@@ -52,7 +52,7 @@ def read_frames(
     Raises:
         UsageError: work on the fields of pictures, which only video files have.
     """
-    if fields is not None and not _is_video_file(source):
+    if fields is not None and not is_video_file(source):
         raise UsageError(f"{source.path}: holds pictures, not fields; leave deinterlace and detelecine out")
     if source.sequence is not None:
         return picture_reader.read_pictures(source, window, on_notice)
@@ -61,5 +61,6 @@ def read_frames(
     return reader.read_frames(source, window, on_notice, fields)
 
 
-def _is_video_file(source: SourceInfo) -> bool:
+def is_video_file(source: SourceInfo) -> bool:
+    """Whether FFmpeg reads the source as one file."""
     return source.sequence is None and not animation.is_animated_webp(source.path)
