@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1] / "vidsr"
 # queues alone.
 LADDER = [
     {"errors", "options", "frames", "events"},
-    {"color", "resample", "tiling", "geometry", "download", "store", "recipes"},
+    {"color", "light", "resample", "tiling", "geometry", "download", "store", "recipes"},
     {"media", "models"},
     {"engines"},
     {"transfer"},
@@ -21,13 +21,20 @@ LADDER = [
     {"pipeline"},
     {"judge"},
     {"worker", "target", "verify"},
+    {"naming"},
     {"prepare"},
     {"upscale", "preview"},
     {"cli"},
     {"__main__"},
 ]
 # Rooms of one row that build on each other, in this direction only.
-WITHIN_A_ROW = {("options", "errors"), ("options", "frames"), ("color", "resample"), ("store", "download")}
+WITHIN_A_ROW = {
+    ("options", "errors"),
+    ("options", "frames"),
+    ("color", "resample"),
+    ("light", "resample"),
+    ("store", "download"),
+}
 # From the bottom row only, whatever stands between.
 BOTTOM_ONLY = {"pipeline"}
 # Every room may ask for the version.
@@ -36,6 +43,7 @@ EVERYWHERE = {"__init__"}
 ROOMS_OF_LIBRARY = {
     "av": {"media"},
     "decord": {"media"},
+    "PIL": {"media"},
     "typer": {"cli"},
     "tqdm": {"cli"},
 }

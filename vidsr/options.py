@@ -22,6 +22,7 @@ Deinterlace = Literal["auto", "off", "bwdif", "bwdif:double"]
 Point = int | Fraction  # a frame number, or exact seconds
 
 MIN_SCALE, MAX_SCALE = 1, 8
+MAX_RATE = 1000
 MATRIX_CHOICES = (
     "keep",
     "auto",
@@ -61,7 +62,7 @@ class UpscaleOptions:
     codec: str = _option(
         "libx264",
         "video encoder: libx264, libx265, libsvtav1, libvpx-vp9, ffv1, prores_ks; with the hardware for it "
-        "h264_nvenc, hevc_nvenc, av1_nvenc, h264_qsv, hevc_qsv, av1_qsv",
+        "h264_nvenc, hevc_nvenc, av1_nvenc, h264_qsv, hevc_qsv, av1_qsv; for pictures png, tiff, exr, dpx",
     )
     crf: float | None = _option(None, "the encoder's constant quality, lower is better; unset: per encoder")
     preset: str | None = _option(None, "the encoder's speed preset; unset: per encoder")
@@ -69,6 +70,11 @@ class UpscaleOptions:
         (), "further options of the encoder, as FFmpeg names them: key=value; an unknown one is an error"
     )
     pix_fmt: str | None = _option(None, "output pixel format; unset: the source's depth and chroma")
+    rate: Fraction | None = _option(
+        None,
+        "frames per second of an image sequence, such as 24 or 24000/1001; unset: 24; for other sources an error",
+        changes_pixels=False,
+    )
     matrix: str = _option(
         "keep", "of YUV output: keep the source's and tag it; auto: bt709 where SD becomes HD; or bt709, smpte170m, ..."
     )
@@ -100,9 +106,11 @@ class UpscaleOptions:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, float(getattr(self, name)))
         # A float is meant as it is written: 1.1 is 11/10. An int is a scale, or else a frame number.
-        for name, kinds in (("scale", (int, float)), ("start", float), ("stop", float)):
+        for name, kinds in (("scale", (int, float)), ("rate", (int, float)), ("start", float), ("stop", float)):
             if isinstance(getattr(self, name), kinds):
-                object.__setattr__(self, name, parse_scale(str(getattr(self, name))))
+                object.__setattr__(self, name, _parse_fraction(name, str(getattr(self, name))))
+        if self.rate is not None and not 0 < self.rate <= MAX_RATE:
+            raise UsageError(f"rate is {self.rate}; it must be above 0 and at most {MAX_RATE} frames per second")
         # A mapping is welcome, but kept as sorted pairs: hashable, and one digest for one meaning.
         pairs = sorted((str(key), str(value)) for key, value in dict(self.encoder_options).items())
         object.__setattr__(self, "encoder_options", tuple(pairs))
@@ -189,10 +197,14 @@ def meaning(name: str) -> str:
 
 def parse_scale(text: str) -> Fraction:
     """'2', '1.5' or '4/3' as an exact fraction."""
+    return _parse_fraction("scale", text)
+
+
+def _parse_fraction(name: str, text: str) -> Fraction:
     try:
         return Fraction(text.strip())
     except (ValueError, ZeroDivisionError):
-        raise UsageError(f"scale is {text!r}; write a number such as 2, 1.5 or 4/3") from None
+        raise UsageError(f"{name} is {text!r}; write a number such as 2, 1.5 or 4/3") from None
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -230,8 +242,8 @@ def parse_pairs(value: object) -> dict[str, str]:
 def _parse(spec: Field[Any], value: object, origin: str) -> object:
     try:
         match spec.name:
-            case "scale":
-                return value if isinstance(value, Fraction) else parse_scale(str(value))
+            case "scale" | "rate":
+                return value if isinstance(value, Fraction) else _parse_fraction(spec.name, str(value))
             case "size":
                 if isinstance(value, (tuple, list)) and len(value) == 2:
                     return _whole(value[0]), _whole(value[1])

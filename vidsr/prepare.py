@@ -20,19 +20,26 @@ from vidsr.media.encoders import (
     choose_layout,
     find_encoder,
     fit_slices,
+    sample_options,
 )
-from vidsr.media.fields import Scan, recognise_fields
+from vidsr.media.fields import Scan
 from vidsr.media.formats import output_color
 from vidsr.media.hdr import hdr_loss, with_hdr
 from vidsr.media.join import Cut
-from vidsr.media.probe import SourceInfo, probe
+from vidsr.media.probe import SourceInfo
 from vidsr.media.reader import Window
 from vidsr.media.scc import SCC_KIND
+from vidsr.media.sequence import IMAGE_SEQUENCE
+from vidsr.media.source import probe, recognise_fields
 from vidsr.media.views import sphere_loss, stereo_loss
-from vidsr.media.writer import EncodeSettings
+from vidsr.media.writer import EncodeSettings, Naming
+from vidsr.naming import PictureTarget, check_pictures, picture_losses, picture_target, video_base
 from vidsr.options import UpscaleOptions
 from vidsr.pipeline.plan import Plan, make_plan, point_to_ticks
 from vidsr.target import check_sidecar, check_target, container_of, possible_targets
+
+# H.273 transfers that displays show much as sRGB: BT.709, unspecified, gamma 2.2 and 2.8, BT.601, 240M, sRGB, BT.2020.
+_DISPLAY_TRANSFERS = frozenset({1, 2, 4, 5, 6, 7, 13, 14, 15})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +59,30 @@ class Prepared:
     window: Window
     plan: Plan
     copies: CopyPlan
+    pictures: PictureTarget | None = None  # an image sequence instead of a file
 
     @property
     def container(self) -> str:
         """FFmpeg's name of the target's format."""
-        return container_of(self.target)
+        return IMAGE_SEQUENCE if self.pictures is not None else container_of(self.target)
+
+    @property
+    def naming(self) -> Naming | None:
+        """Of pictures: numbered as the source's are, or from 1."""
+        if self.pictures is None:
+            return None
+        sequence = self.source.sequence
+        offset = None if sequence is None else sequence.first + self.shift
+        return Naming(pattern=self.pictures.pattern, offset=offset)
+
+    @property
+    def numbers(self) -> tuple[int, int]:
+        """The first and the last number of the pictures to come."""
+        sequence = self.source.sequence
+        if sequence is None:
+            return 1, self.plan.num_frames_expected
+        inside = [pts for pts in self.source.pts if pts in self.window]
+        return sequence.first + inside[0], sequence.first + inside[-1]
 
     @property
     def sample_aspect_ratio(self) -> Fraction:
@@ -96,7 +122,9 @@ class Prepared:
     @property
     def scc(self) -> Path | None:
         """The file beside the target for closed captions that its codec has no place for."""
-        return None if carries_captions(self.encoder.name) else self.target.with_suffix(".scc")
+        if self.pictures is not None or carries_captions(self.encoder.name):
+            return None
+        return self.target.with_suffix(".scc")
 
     @property
     def encode_settings(self) -> EncodeSettings:
@@ -109,6 +137,7 @@ class Prepared:
             time_base=video.time_base,
             frame_rate=video.average_rate or Fraction(25),
             sample_aspect_ratio=self.sample_aspect_ratio,
+            naming=self.naming,
         )
 
     @property
@@ -145,8 +174,11 @@ class Prepared:
         if lost and self.options.pix_fmt is None:
             lines.append(
                 f"{self.encoder.name} writes {target_layout.name}, which loses {' and '.join(lost)} of the source's "
-                f"{layout.name}; ffv1 keeps more"
+                f"{layout.name}; {'exr' if layout.is_float else 'ffv1'} keeps more"
             )
+        if self.pictures is not None:
+            is_turned = self.display_matrix is not None
+            return [*lines, *picture_losses(self.delivered, self.pictures, self.picture.color, is_turned=is_turned)]
         lost_by_container = (
             hdr_loss(self.container, self.source.hdr),
             stereo_loss(self.container, self.source.stereo),
@@ -165,30 +197,45 @@ def prepare(source: Path, target: Path | None, options: UpscaleOptions, *, overw
         SourceError, UsageError, TargetError: whatever can be known to be wrong without a network.
         LossError: something would be lost and the options forbid it.
     """
-    info = probe(source)
-    encoder = find_encoder(options.codec)
+    info = probe(source, options.rate)
     scan = recognise_fields(info)
-    targets = possible_targets(source, target, encoder, options)
-    # The first of those that lose least.
-    prepared = min((_decide(info, scan, t, encoder, options) for t in targets), key=lambda p: len(p.losses()))
-    check_target(prepared.target, source, overwrite=overwrite)
+    pictures = picture_target(info, target, options)
+    if pictures is not None:
+        prepared = _decide(info, scan, pictures.pattern.path, find_encoder(pictures.codec), options, pictures)
+        first, last = prepared.numbers
+        check_pictures(pictures.pattern, info, first, last, overwrite=overwrite)
+    else:
+        encoder = find_encoder(options.codec)
+        targets = possible_targets(video_base(info), target, encoder, options)
+        # The first of those that lose least.
+        prepared = min((_decide(info, scan, t, encoder, options) for t in targets), key=lambda p: len(p.losses()))
+        check_target(prepared.target, source, overwrite=overwrite)
     if prepared.scc is not None and SCC_KIND in info.captions:
         check_sidecar(prepared.scc, overwrite=overwrite)
     may_be_ignored = any(key.endswith(("-params", "opts")) for key, _ in options.encoder_options)
-    check_options(encoder.name, prepared.encoder_options, prepared.picture, may_be_ignored=may_be_ignored)
+    check_options(prepared.encoder.name, prepared.encoder_options, prepared.picture, may_be_ignored=may_be_ignored)
     if options.strict and prepared.losses():
         raise LossError(f"{source}: would lose something, and strict forbids it: {'; '.join(prepared.losses())}")
     return prepared
 
 
-def _decide(info: SourceInfo, scan: Scan, target: Path, encoder: Encoder, options: UpscaleOptions) -> Prepared:
+def _decide(
+    info: SourceInfo,
+    scan: Scan,
+    target: Path,
+    encoder: Encoder,
+    options: UpscaleOptions,
+    pictures: PictureTarget | None = None,
+) -> Prepared:
     turned = orientation(info.display_matrix) if options.rotation == "apply" else Orientation()
     if turned != Orientation() and (info.stereo or info.sphere):  # halves and longitudes lie elsewhere then
         lost = "stereo 3D layout and spherical projection, as the picture is turned; see --rotation keep"
         info = replace(info, stereo=None, sphere=None, unkept=(*info.unkept, lost))
-    container = container_of(target)
+    container = IMAGE_SEQUENCE if pictures is not None else container_of(target)
     picture = _target_picture(info.video.picture, turned, encoder, container, options)
+    _check_light(info, picture)
     encoder_options = encoder.options(options.crf, options.preset, options.encoder_options)
+    encoder_options = {**sample_options(encoder.name, picture.layout), **encoder_options}
     if picture.layout.has_alpha:
         encoder_options = {**encoder.alpha_settings, **encoder_options}
     if "slices" not in dict(options.encoder_options):
@@ -214,7 +261,19 @@ def _decide(info: SourceInfo, scan: Scan, target: Path, encoder: Encoder, option
         window=window,
         plan=make_plan(target, num_frames, window.start, window.stop),
         copies=plan_copies(info, container),
+        pictures=pictures,
     )
+
+
+def _check_light(source: SourceInfo, picture: PictureFormat) -> None:
+    """Only what the sRGB curve codes can be made linear by it; PQ, HLG and logarithmic curves mean other light."""
+    transfer = source.video.picture.color.transfer
+    from_code = picture.layout.is_float and not source.video.picture.layout.is_float
+    if from_code and transfer not in _DISPLAY_TRANSFERS:
+        raise UsageError(
+            f"{source.path}: its light is coded by transfer {transfer} (16 is PQ, 18 HLG), of which exr's linear light "
+            "cannot be made here; write png or tiff pictures, 16 bit with --pix-fmt rgb48, which keep the code"
+        )
 
 
 def _target_picture(
@@ -254,8 +313,9 @@ def _num_frames(source: SourceInfo, fields: FieldWork | None, window: Window) ->
 def _lost_by_format(source: PixelLayout, target: PixelLayout) -> list[str]:
     finer = source.chroma_shift_x < target.chroma_shift_x or source.chroma_shift_y < target.chroma_shift_y
     losses = {
-        "bit depth": source.depth > target.depth,
+        "bit depth": (min(source.depth, 16) if source.is_float else source.depth) > target.depth,
         "chroma resolution": source.family != "gray" and finer,
         "the alpha channel": source.has_alpha and not target.has_alpha,
+        "light beyond black and white": source.is_float and not target.is_float,
     }
     return [name for name, is_lost in losses.items() if is_lost]

@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,8 +17,10 @@ from vidsr.engines.devices import device_name
 from vidsr.errors import SourceError, VerificationError
 from vidsr.events import Checked, Event, Finished, Notice, OnEvent, Progress, Started, ignore
 from vidsr.media.join import join
-from vidsr.media.reader import DecodedFrame, Window, read_frames
+from vidsr.media.picture_writer import PictureWriter, publish_pictures
+from vidsr.media.reader import DecodedFrame, Window
 from vidsr.media.scc import SCC_KIND, read_record, record_path, scc_text
+from vidsr.media.source import is_video_file, read_frames
 from vidsr.media.writer import SegmentWriter, publish, target_errors
 from vidsr.options import UpscaleOptions
 from vidsr.pipeline.plan import Segment
@@ -89,28 +92,21 @@ class Run:
         began = time.perf_counter()
         self._announce()
         plan = self.prepared.plan
+        folder = self.prepared.target.parent
+        is_new_folder = not folder.exists()  # only image sequences get one made
         with target_errors(self.prepared.target):
-            plan.work_folder.mkdir(exist_ok=True)
+            plan.work_folder.mkdir(exist_ok=True, parents=self.prepared.pictures is not None)
         try:
             times, drift = self._make_segment(plan.segments[0])
             scc = self._write_scc()
-            num_frames = join(
-                [plan.segment_path(segment) for segment in plan.segments],
-                self.prepared.delivered,
-                self.prepared.picture,
-                self.prepared.sample_aspect_ratio,
-                self.prepared.display_matrix,
-                self.prepared.copies,
-                self.prepared.cut,
-                plan.work_folder / "joined.part",
-                self.prepared.target,
-                self._tags(),
-                lambda text: self.on_event(Notice(text=text)),
-            )
+            num_frames = self._publish()
             if scc is not None:
                 publish(scc, self.prepared.target.with_suffix(".scc"))
         finally:
             shutil.rmtree(plan.work_folder, ignore_errors=True)
+            if is_new_folder:
+                with suppress(OSError):  # not empty: it holds the result
+                    folder.rmdir()
         seconds = time.perf_counter() - began
         target = self.prepared.target
         self.on_event(Finished(target=target, num_frames=num_frames, seconds_elapsed=seconds, color_drift=drift))
@@ -119,8 +115,30 @@ class Run:
             target=target, num_frames=num_frames, seconds_elapsed=seconds, stage_times=times, color_drift=drift
         )
 
+    def _publish(self) -> int:
+        """Make the target of the finished segments; the number of frames in it."""
+        prepared = self.prepared
+        paths = [prepared.plan.segment_path(segment) for segment in prepared.plan.segments]
+        if prepared.pictures is not None:
+            return publish_pictures(paths, prepared.pictures.pattern)
+        return join(
+            paths,
+            prepared.delivered,
+            prepared.picture,
+            prepared.sample_aspect_ratio,
+            prepared.display_matrix,
+            prepared.copies,
+            prepared.cut,
+            prepared.plan.work_folder / "joined.part",
+            prepared.target,
+            self._tags(),
+            lambda text: self.on_event(Notice(text=text)),
+        )
+
     def _check(self) -> None:
-        """Read the target again: a writer's own bookkeeping proves nothing."""
+        """Read the target again: a writer's own bookkeeping proves nothing. Only files can be compared, no pictures."""
+        if self.prepared.pictures is not None or not is_video_file(self.prepared.source):
+            return
         options, target = self.prepared.options, self.prepared.target
         fields = self.prepared.fields
         verdict = verify(
@@ -201,7 +219,8 @@ class Run:
 
     def _encode(self, worker: FrameWorker, segment: Segment, batches: Iterator[HostBatch]) -> None:
         began = time.perf_counter()
-        writer = SegmentWriter(self.prepared.plan.segment_path(segment), self.prepared.encode_settings)
+        open_writer = SegmentWriter if self.prepared.pictures is None else PictureWriter
+        writer = open_writer(self.prepared.plan.segment_path(segment), self.prepared.encode_settings)
         try:
             for batch in batches:
                 for index, stamp in enumerate(batch.times):
@@ -279,12 +298,12 @@ def upscale_video(
     on_event: OnEvent = ignore,
     overwrite: bool = False,
 ) -> Result:
-    """Upscale one video file; sound, subtitles, chapters and tags come along unchanged.
+    """Upscale one video file or image sequence; sound, subtitles, chapters and tags come along unchanged.
 
     Args:
-        source: any file that FFmpeg reads.
-        target: where to write; the suffix says the container (.mp4, .mov, .mkv, .webm). None: beside the
-            source, see `vidsr.target.default_target`.
+        source: any file that FFmpeg reads, a folder of numbered pictures, or their pattern (shot.%04d.png).
+        target: where to write; the suffix says the container (.mp4, .mov, .mkv, .webm), or of pictures the format
+            (out/shot.%04d.png, .tif, .exr, .dpx). None: beside the source, see `vidsr.target.default_target`.
         options: how; the defaults double the size with the model that suits the device.
         on_event: called, from several threads but never from two at once, with every event of `vidsr.events`.
         overwrite: replace an existing target.

@@ -11,14 +11,15 @@ import typer
 
 from vidsr.cli.exits import exits
 from vidsr.frames import MATRIX_NAMES, PRIMARIES_NAMES, TRANSFER_NAMES
-from vidsr.media.fields import Scan, recognise_fields
+from vidsr.media.fields import Scan
 from vidsr.media.hdr import HdrMetadata
-from vidsr.media.probe import SourceInfo, probe
+from vidsr.media.probe import SourceInfo
+from vidsr.media.source import probe, recognise_fields
 
 
 @exits
 def command(
-    source: Annotated[Path, typer.Argument(help="A video file.", show_default=False)],
+    source: Annotated[Path, typer.Argument(help="A video file, or an image sequence.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what a file holds, as vidsr reads it, and what it had to guess."""
@@ -32,6 +33,15 @@ def command(
             continue
         for line in value if isinstance(value, list) else [value]:
             print(f"{name.replace('_', ' '):<18} {line}")
+
+
+def _origin_of_times(info: SourceInfo) -> str:
+    if info.sequence is None:
+        return "from the file" if info.has_timestamps else "made up: the file has none"
+    sequence = info.sequence
+    missing = sequence.missing(sequence.first, sequence.numbers[-1] + 1)
+    numbers = f"numbers {sequence.first} to {sequence.numbers[-1]} of {sequence.pattern.path.name}"
+    return numbers if missing is None else f"{numbers}; {missing}"
 
 
 def _facts(info: SourceInfo, scan: Scan) -> dict[str, object]:
@@ -71,7 +81,7 @@ def _facts(info: SourceInfo, scan: Scan) -> dict[str, object]:
         "frames_from_index": video.num_frames_from_index,
         "first_time_seconds": None if video.first_pts is None else float(video.first_pts * base),
         "duration_seconds": None if video.duration_seconds is None else round(video.duration_seconds, 4),
-        "time_stamps": "from the file" if info.has_timestamps else "made up: the file has none",
+        "time_stamps": _origin_of_times(info),
         "other_streams": [
             f"{stream.index}: {stream.kind}, {stream.codec}"
             + "".join(f", {word}" for word in (stream.language, stream.title) if word)

@@ -13,6 +13,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import DataStream, Discard, Stream
 
 from vidsr.media.probe import SourceInfo, is_cover, open_source
+from vidsr.media.sequence import IMAGE_SEQUENCE
 from vidsr.media.subtitles import TextTrack, converted_codec
 from vidsr.media.tags import TagPlan, labels_of, plan_tags
 from vidsr.media.timecode import is_timecode, tagged_timecode
@@ -68,9 +69,11 @@ def plan_copies(source: SourceInfo, container: str) -> CopyPlan:
     Raises:
         SourceError: the source cannot be opened any more.
     """
+    if container == IMAGE_SEQUENCE:
+        return _plan_beside_pictures(source)
     streams, covers, losses, conversions = [], [], [], []
     converted: dict[int, str] = {}
-    with open_source(source.path) as original:
+    with open_source(source.header_file) as original:
         for stream in original.streams:
             if stream.index == source.video.stream_index or _is_made_anew(stream, original):
                 continue
@@ -99,6 +102,20 @@ def plan_copies(source: SourceInfo, container: str) -> CopyPlan:
         tags=tags,
         losses=tuple(losses),
         conversions=tuple(conversions),
+    )
+
+
+def _plan_beside_pictures(source: SourceInfo) -> CopyPlan:
+    with open_source(source.header_file) as original:
+        others = [s for s in original.streams if s.index != source.video.stream_index]
+        left_out = [_describe(stream) for stream in others if not _is_made_anew(stream, original)]
+    return CopyPlan(
+        streams=(),
+        covers=(),
+        converted={},
+        tags=TagPlan(file_tags={}, labels={}, keeps_any_tag=False, lost_file_tags=(), lost_labels={}),
+        losses=tuple(f"left out: {stream}: an image sequence holds pictures only" for stream in left_out),
+        conversions=(),
     )
 
 

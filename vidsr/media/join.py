@@ -6,7 +6,7 @@ import heapq
 import math
 import os
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -80,7 +80,7 @@ def join(
     """
     name = CONTAINERS[target.suffix.lower()]
     try:
-        with open_source(source.path) as original, target_errors(target):
+        with open_source(source.header_file) as original, target_errors(target):
             options = _mux_options(name, source, copies)
             with av.open("file:" + os.fspath(part), "w", format=name, options=options) as out:
                 joining = _Join(segments, source, picture, copies, cut, original, out, on_notice)
@@ -207,12 +207,26 @@ class _Join:
         """Packets in decoding order with decoding times made anew, so that they rise across segment borders."""
         base = self.source.video.time_base
         step = stamps[1] - stamps[0] if len(stamps) > 1 else 1
+        last_duration = self._last_duration(stamps[-1]) or step
+        # These reckon the whole length from decoding times, of which the last is early where frames are reordered.
+        by_decoding_time = self.out.format.name in ("mp4", "mov")
+        first_dts = stamps[0] - delay * step
         for position, packet in enumerate(_packets_of(self.segments, base)):
             earlier = position - delay
             packet.dts = stamps[earlier] if earlier >= 0 else stamps[0] + earlier * step
             decoding_time = packet.dts * base
+            if by_decoding_time and position == len(stamps) - 1:
+                packet.duration = max(stamps[-1] + last_duration - stamps[0] - (packet.dts - first_dts), 1)
+            elif packet.pts == stamps[-1] and not by_decoding_time:
+                packet.duration = last_duration
             packet.stream = stream
             yield decoding_time, packet
+
+    def _last_duration(self, pts: int) -> int:
+        """How long the source shows the last frame, in ticks; others last until the next. NUT does not keep it."""
+        original = pts + round(self.cut.shift / self.source.video.time_base)
+        following = bisect_right(self.source.pts, original)
+        return self.source.pts[following] - original if following < len(self.source.pts) else self.source.last_duration
 
     def _copied_packets(self, copies: dict[int, Stream]) -> Iterator[tuple[Fraction, AnyPacket]]:
         streams = [self.original.streams[index] for index in copies]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from array import array
@@ -23,6 +24,7 @@ from vidsr.frames import Crop, PictureFormat, VideoInfo
 from vidsr.media.captions import CODECS_TO_SCAN, SCAN_BYTES, captions_of, kinds_of, scan_packet
 from vidsr.media.formats import delivered_layout, resolve_color
 from vidsr.media.hdr import HdrMetadata, read_hdr
+from vidsr.media.sequence import Sequence
 from vidsr.media.sidedata import UNNAMED, side_data_of
 from vidsr.media.views import Sphere, StereoLayout, read_sphere, read_stereo, unread_views
 
@@ -51,7 +53,7 @@ class OtherStream:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceInfo:
-    """A readable video file.
+    """A readable video file, or a sequence of pictures.
 
     `pts` holds the time stamps of all video packets that a player would show, sorted, in ticks of
     `video.time_base`: the frames to expect. Streams without time stamps get evenly spaced ones.
@@ -75,6 +77,14 @@ class SourceInfo:
     unkept: tuple[str, ...]  # what the first frame carries beside its pixels and no target gets
     captions: frozenset[str] = frozenset()  # kinds of closed captions anywhere in the video's packets
     crop: Crop | None = None  # what the container hides of the coded picture; the reader cuts it off
+    last_duration: int = 0  # ticks for which the last frame is shown; 0 where the source does not say
+    sequence: Sequence | None = None  # numbered pictures instead of one file
+    first_picture: Path | None = None  # of a sequence, that can be decoded
+
+    @property
+    def header_file(self) -> Path:
+        """The file whose other streams and tags are copied."""
+        return self.first_picture or self.path
 
 
 @contextmanager
@@ -152,14 +162,13 @@ def probe(path: Path) -> SourceInfo:
                 "the header is probably damaged"
             )
         captions: set[str] = set()
-        pts, keyframe_pts, has_timestamps = _index(container, stream, path, captions)
+        pts, keyframe_pts, has_timestamps, last_duration = _index(container, stream, path, captions)
     with open_source(path) as container:
         stream = find_video_stream(container, path)
         frame = _first_frame(container, stream, path)
         crop = _crop(container, stream, frame)
         video = _video_info(container, stream, frame, crop, pts)
-        side_data = side_data_of(frame)
-        matrix = (side_data or {}).get("DISPLAYMATRIX")
+        matrix = (side_data_of(frame) or {}).get("DISPLAYMATRIX")
         return SourceInfo(
             path=path,
             container=container.format.name,
@@ -175,18 +184,20 @@ def probe(path: Path) -> SourceInfo:
             crop=crop,
             is_interlaced=bool(frame.interlaced_frame),
             captions=frozenset(captions | kinds_of(captions_of(frame) or b"")),
+            last_duration=last_duration,
             hdr=read_hdr(frame),
             stereo=read_stereo(frame),
             sphere=read_sphere(frame),
-            unkept=tuple(_unkept(frame)),
+            unkept=unkept_side_data(frame),
         )
 
 
-def _unkept(frame: VideoFrame) -> list[str]:
+def unkept_side_data(frame: VideoFrame) -> tuple[str, ...]:
+    """What a frame says beside its pixels and no target gets."""
     side_data = side_data_of(frame)
     if side_data is None:
-        return [UNNAMED]
-    return [*(text for name, text in _UNKEPT_SIDE_DATA.items() if name in side_data), *unread_views(frame)]
+        return (UNNAMED,)
+    return (*(text for name, text in _UNKEPT_SIDE_DATA.items() if name in side_data), *unread_views(frame))
 
 
 def frame_ticks(stream: VideoStream) -> int:
@@ -198,13 +209,14 @@ def frame_ticks(stream: VideoStream) -> int:
 
 def _index(
     container: InputContainer, stream: VideoStream, path: Path, captions: set[str]
-) -> tuple[array[int], array[int], bool]:
-    """(sorted pts of shown packets, sorted pts of keyframes, whether the file has time stamps).
+) -> tuple[array[int], array[int], bool, int]:
+    """(sorted pts of shown packets, sorted pts of keyframes, whether the file has time stamps, last one's duration).
 
     The kinds of closed captions that are met go into `captions`.
     """
     stamps: list[int | None] = []
     keyframes: list[int] = []
+    last = (-math.inf, 0)
     may_have_captions = stream.codec_context.name in CODECS_TO_SCAN
     try:
         for packet in container.demux(stream):
@@ -212,6 +224,8 @@ def _index(
                 continue
             stamp = packet.pts if packet.pts is not None else packet.dts
             stamps.append(stamp)
+            if stamp is not None:
+                last = max(last, (stamp, packet.duration or 0))
             if may_have_captions:
                 captions |= kinds_of(scan_packet(bytes(memoryview(packet)[:SCAN_BYTES])) or b"")
             if packet.is_keyframe and stamp is not None:
@@ -222,8 +236,8 @@ def _index(
         raise SourceError(f"{path}: has a video stream but no frames in it; the file is probably incomplete")
     if any(stamp is None for stamp in stamps):
         ticks = frame_ticks(stream)
-        return array("q", range(0, ticks * len(stamps), ticks)), array("q"), False
-    return array("q", sorted(s for s in stamps if s is not None)), array("q", sorted(keyframes)), True
+        return array("q", range(0, ticks * len(stamps), ticks)), array("q"), False, ticks
+    return array("q", sorted(s for s in stamps if s is not None)), array("q", sorted(keyframes)), True, last[1]
 
 
 def _is_hidden(codec: str, packet: Packet[VideoStream]) -> bool:

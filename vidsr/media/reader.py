@@ -17,7 +17,7 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from vidsr.frames import Crop, FrameTime, PictureFormat, Plane
+from vidsr.frames import Crop, FrameTime, PictureFormat, Plane, SampleType
 from vidsr.media.captions import captions_of
 from vidsr.media.deinterlace import FieldFilter, FieldWork
 from vidsr.media.probe import SourceInfo, find_video_stream, open_decoder, open_source
@@ -294,7 +294,7 @@ class _Reading:
             self.on_notice(text)
 
 
-def plane_view(plane: VideoPlane, shape: tuple[int, int], dtype: type[np.uint8] | type[np.uint16]) -> Plane:
+def plane_view(plane: VideoPlane, shape: tuple[int, int], dtype: SampleType) -> Plane:
     """(height, width) view of an FFmpeg plane, whose lines are padded; copies nothing."""
     height, width = shape
     samples: Plane = np.frombuffer(memoryview(plane), dtype)

@@ -31,8 +31,17 @@ from vidsr.media.captions import CARRYING_CODECS, embed
 from vidsr.media.encoders import SegmentFormat, samples_for
 from vidsr.media.reader import plane_view
 from vidsr.media.scc import record_path, write_record
+from vidsr.media.sequence import Pattern
 
 _MAX_REORDERING = 16  # frames by which an encoder's decoding order may run ahead of the shown one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Naming:
+    """How the pictures of a target are named and numbered."""
+
+    pattern: Pattern
+    offset: int | None  # a picture's number minus its frame's time stamp; None: counted from 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +55,7 @@ class EncodeSettings:
     time_base: Fraction
     frame_rate: Fraction  # for rate control only
     sample_aspect_ratio: Fraction
+    naming: Naming | None = None  # for pictures only
 
 
 class SegmentWriter:
