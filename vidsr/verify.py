@@ -74,7 +74,7 @@ class _Judging:
         if not quick or self._packets_disagree():
             # What a damaged source cannot yield, no output can have: only decoding tells.
             self._use_frames(start, stop)
-        if not len(self.part):
+        if not len(self.part) and ratio == 1:  # else one field of a frame that begins before it may lie there
             raise UsageError(f"{source}: no frame lies between start and stop")
         self.pairs = pair_tracks(self.source.tracks, self.output.tracks)
         self.alignment = self._align()
@@ -95,12 +95,12 @@ class _Judging:
     def _use_frames(self, start: Point | None, stop: Point | None) -> None:
         step = max(len(self.part) // _NUM_THUMBNAILS, 1)
         wanted = range(0, len(self.part), step)
-        source = decode(self.source.path, [self.part.first + n for n in wanted])
+        source = decode(self.source.path, [self.part.first + n for n in wanted], self.source.picture.crop)
         self.source_decoding = source
         self.num_source = source.num_frames
         self.source_times = Times(array("q", sorted(source.times)), self.source.picture.time_base)
         if not self.quick:
-            output = decode(self.output.path, wanted)
+            output = decode(self.output.path, wanted, self.output.picture.crop)
             self.output_decoding = output
             self.num_output = output.num_frames
             self.output_times = Times(array("q", sorted(output.times)), self.output.picture.time_base)
@@ -146,7 +146,8 @@ class _Judging:
             return self.alignment.shift
         if self.ratio == 1 or not len(self.source_times) or not len(self.output_times):
             return None
-        return self.output_times.seconds(0) - self.source_times.seconds(self.part.first)
+        first = min(self.part.first, len(self.source_times) - 1)
+        return self.output_times.seconds(0) - self.source_times.seconds(first)
 
     def _frame_checks(self) -> Iterator[Check]:
         source, output, part = self.source_times, self.output_times, self.part

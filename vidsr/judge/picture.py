@@ -40,6 +40,7 @@ _SIDE_DATA = {
 # Networks sharpen and encoders blur, but what 16x16 pixels average of a frame stays: measured at most 3 levels.
 # Another picture, a turned one or one of the wrong matrix differs by more.
 _ALLOWED_DIFFERENCE = 10.0
+_FEW_PIXELS = 3  # on a side: an average of fewer than 3x3 keeps some of the sharpness that it should be blind to
 # Luma coefficients of red and blue by H.273 matrix.
 _COEFFICIENTS = {
     MATRIX_BT709: (0.2126, 0.0722),
@@ -82,12 +83,13 @@ def check_picture(
             worst, frame = difference, number
             drift = (b - a).mean(axis=(0, 1))
     judged = float(np.median(differences)) if is_damaged and differences else worst
+    allowed = _ALLOWED_DIFFERENCE * max(_FEW_PIXELS * THUMBNAIL_PX / min(source.width, source.height), 1.0)
     colours = ", ".join(f"{name} {value:+.1f}" for name, value in zip("RGB", drift, strict=True))
     return Check(
         name="picture",
-        outcome="ok" if judged <= _ALLOWED_DIFFERENCE else "wrong",
+        outcome="ok" if judged <= allowed else "wrong",
         found=f"frame {frame} differs by {worst:.1f} of 255 ({colours}), the most of {len(common)} looked at",
-        expected=f"at most {_ALLOWED_DIFFERENCE:.0f} for the same picture",
+        expected=f"at most {allowed:.0f} for the same picture",
     )
 
 

@@ -200,9 +200,10 @@ def check_other_rate(source: Times, output: Times, num_output: int, part: Part, 
     yield Check(name="frames", outcome="ok" if right else "wrong", found=text, expected=wanted)
     if not len(source) or not len(output):
         return
-    before = source.seconds(part.stop - 1) - source.seconds(part.first)
+    first = min(part.first, len(source) - 1)
+    before = source.seconds(max(part.stop - 1, first)) - source.seconds(first)
     after = output.seconds(len(output) - 1) - output.seconds(0)
-    step = before / max(len(part) - 1, 1)
+    step = (source.seconds(-1) - source.seconds(0)) / max(len(source) - 1, 1)
     rising = all(b > a for a, b in zip(output.pts, output.pts[1:], strict=False))
     yield Check(
         name="times",

@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from vidsr.frames import Crop
 from vidsr.media.sidedata import side_data_of
 from vidsr.media.survey import main_video, opened, thumbnail
 
@@ -36,24 +37,25 @@ class Decoding:
     thumbnails: dict[int, bytes]  # of the frames asked for, see `decode`
 
 
-def decode(path: Path, thumbnails: Collection[int] = ()) -> Decoding:
+def decode(path: Path, thumbnails: Collection[int] = (), crop: Crop | None = None) -> Decoding:
     """Decode every frame of the main video.
 
     Args:
         path: the file.
         thumbnails: numbers of frames to keep a small picture of.
+        crop: what the container hides around the picture.
 
     Raises:
         SourceError: the file cannot be opened any more.
     """
-    found = _decode(path, thumbnails)
+    found = _decode(path, thumbnails, crop)
     if found.num_complaints or found.num_corrupt:
         # On several threads, an error in one frame takes finished ones with it, and what fills the hole is chance.
-        found = _decode(path, thumbnails, num_threads=1)
+        found = _decode(path, thumbnails, crop, num_threads=1)
     return found
 
 
-def _decode(path: Path, wanted: Collection[int], num_threads: int = 0) -> Decoding:
+def _decode(path: Path, wanted: Collection[int], crop: Crop | None, num_threads: int = 0) -> Decoding:
     """On that many threads; 0 is as many as the machine has."""
     times: array[int] = array("q")
     sizes: set[tuple[int, int]] = set()
@@ -71,7 +73,7 @@ def _decode(path: Path, wanted: Collection[int], num_threads: int = 0) -> Decodi
             if stamp is not None:
                 times.append(stamp)
             if num_frames in wanted:
-                small[num_frames] = thumbnail(frame, reformatter)
+                small[num_frames] = thumbnail(frame, crop, reformatter)
             num_frames += 1
             num_corrupt += frame.is_corrupt
             num_interlaced += bool(frame.interlaced_frame)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from av.video.stream import VideoStream
 from vidsr.errors import SourceError, SourceMissingError
 from vidsr.frames import Crop, PictureFormat, VideoInfo
 from vidsr.media.captions import CODECS_TO_SCAN, SCAN_BYTES, captions_of, kinds_of, scan_packet
+from vidsr.media.crop import read_crop
 from vidsr.media.formats import delivered_layout, resolve_color
 from vidsr.media.hdr import HdrMetadata, read_hdr
 from vidsr.media.sequence import Sequence
@@ -166,7 +166,7 @@ def probe(path: Path) -> SourceInfo:
     with open_source(path) as container:
         stream = find_video_stream(container, path)
         frame = _first_frame(container, stream, path)
-        crop = _crop(container, stream, frame)
+        crop = read_crop(container, stream, frame)
         video = _video_info(container, stream, frame, crop, pts)
         matrix = (side_data_of(frame) or {}).get("DISPLAYMATRIX")
         return SourceInfo(
@@ -270,30 +270,6 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
         last_error = error
     reason = f" ({last_error.strerror})" if isinstance(last_error, av.error.FFmpegError) else ""
     raise SourceError(f"{path}: not one frame of the video can be decoded{reason}; the file is damaged")
-
-
-def _crop(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> Crop | None:
-    """The clean aperture of MOV and MP4 or Matroska's PixelCrop, moved up and left to whole chroma samples.
-
-    FFmpeg's decoders do not apply it, and PyAV has it only in the text that FFmpeg describes a file with, at a log
-    level that is then set for a moment.
-    """
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.INFO)
-    try:
-        described = str(container.dumps_format())  # type: ignore[attr-defined] # missing in its stubs
-    finally:
-        av.logging.set_level(level)
-    own = re.search(rf"Stream #0:{stream.index}\b.*?(?=\n  Stream #|\Z)", described, re.DOTALL)
-    found = own and re.search(r"Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)", own[0])
-    if not found:
-        return None
-    left, right, top, bottom = map(int, found.groups())
-    if left + right >= frame.width or top + bottom >= frame.height:
-        return None  # nothing would be left: a damaged header
-    layout = delivered_layout(frame.format)
-    over_x, over_y = left % (1 << layout.chroma_shift_x), top % (1 << layout.chroma_shift_y)
-    return Crop(left=left - over_x, right=right + over_x, top=top - over_y, bottom=bottom + over_y)
 
 
 def _video_info(

@@ -25,7 +25,8 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vidsr.errors import SourceError, SourceMissingError
-from vidsr.frames import UNSPECIFIED
+from vidsr.frames import UNSPECIFIED, Crop
+from vidsr.media.crop import read_crop
 from vidsr.media.payload import TEXT_SUBTITLES, bare_payload, short_digest, shows_nothing, words_of
 from vidsr.media.sidedata import side_data_of
 
@@ -62,8 +63,9 @@ class Picture:
 
     index: int
     codec: str
-    width: int
+    width: int  # of what a player shows
     height: int
+    crop: Crop | None  # what the container hides around it
     sample_aspect_ratio: Fraction  # 1 where nothing is said, as every player takes it
     orientation: tuple[int, int, int, int]  # rows of the display matrix in units of 1/65536; identity if upright
     format: VideoFormat
@@ -302,6 +304,7 @@ def _picture(path: Path, collected: _Collecting) -> Picture:
         stream = main_video(container, path)
         context = stream.codec_context
         frame = _first_frame(container, stream, path)
+        crop = read_crop(container, stream, frame)
         if stream.time_base is None:
             raise SourceError(f"{path}: its video has no time base")
         range_code = int(frame.color_range) or int(context.color_range)
@@ -310,8 +313,9 @@ def _picture(path: Path, collected: _Collecting) -> Picture:
         return Picture(
             index=stream.index,
             codec=context.codec.canonical_name,
-            width=frame.width,
-            height=frame.height,
+            width=frame.width - (crop.left + crop.right if crop else 0),
+            height=frame.height - (crop.top + crop.bottom if crop else 0),
+            crop=crop,
             sample_aspect_ratio=stream.sample_aspect_ratio or Fraction(1),
             orientation=_orientation(frame),
             format=frame.format,
@@ -326,7 +330,7 @@ def _picture(path: Path, collected: _Collecting) -> Picture:
             rate=stream.average_rate or stream.guessed_rate,
             pts=collected.sorted_stamps(),
             num_packets=collected.num_packets,
-            thumbnail=thumbnail(frame, VideoReformatter()),
+            thumbnail=thumbnail(frame, crop, VideoReformatter()),
             flags=_flags(stream),
             tags=dict(stream.metadata),
         )
@@ -360,8 +364,8 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
     raise SourceError(f"{path}: not one frame of the video can be decoded ({reason})")
 
 
-def thumbnail(frame: VideoFrame, reformatter: VideoReformatter) -> bytes:
-    """A small RGB picture by FFmpeg's own conversion; what the file leaves unsaid by the usual rule."""
+def thumbnail(frame: VideoFrame, crop: Crop | None, reformatter: VideoReformatter) -> bytes:
+    """A small RGB picture of what is shown, by FFmpeg's conversion; what the file leaves unsaid by the usual rule."""
     matrix = int(frame.colorspace)
     if matrix in (UNSPECIFIED, 0, 3):
         matrix = 1 if frame.width >= 1280 or frame.height > 576 else 5
@@ -369,7 +373,9 @@ def thumbnail(frame: VideoFrame, reformatter: VideoReformatter) -> bytes:
     rgb = reformatter.reformat(frame, format="rgb24", src_colorspace=matrix, dst_colorspace=matrix, threads=1)
     lines = np.frombuffer(memoryview(rgb.planes[0]), np.uint8).reshape(-1, rgb.planes[0].line_size)
     pixels = lines[: rgb.height, : 3 * rgb.width].reshape(rgb.height, rgb.width, 3).astype(np.float32)
-    columns, rows = _shares(rgb.width), _shares(rgb.height)
+    if crop is not None:
+        pixels = pixels[crop.top : rgb.height - crop.bottom, crop.left : rgb.width - crop.right]
+    columns, rows = _shares(pixels.shape[1]), _shares(pixels.shape[0])
     small = np.einsum("yh,hwc->ywc", rows, pixels, optimize=True)
     small = np.einsum("ywc,xw->yxc", small, columns, optimize=True)
     return bytes(np.clip(small + 0.5, 0, 255).astype(np.uint8))
