@@ -13,20 +13,28 @@ ROOT = Path(__file__).resolve().parents[1] / "vidsr"
 # queues alone.
 LADDER = [
     {"errors", "options", "frames", "events"},
-    {"color", "resample", "tiling", "geometry", "download", "store", "recipes"},
+    {"color", "light", "resample", "tiling", "geometry", "download", "store", "recipes"},
     {"media", "models"},
     {"engines"},
     {"transfer"},
     {"upscaler"},
     {"pipeline"},
-    {"worker", "target"},
+    {"judge"},
+    {"worker", "target", "verify"},
+    {"naming"},
     {"prepare"},
     {"upscale", "preview"},
     {"cli"},
     {"__main__"},
 ]
 # Rooms of one row that build on each other, in this direction only.
-WITHIN_A_ROW = {("options", "errors"), ("options", "frames"), ("color", "resample"), ("store", "download")}
+WITHIN_A_ROW = {
+    ("options", "errors"),
+    ("options", "frames"),
+    ("color", "resample"),
+    ("light", "resample"),
+    ("store", "download"),
+}
 # From the bottom row only, whatever stands between.
 BOTTOM_ONLY = {"pipeline"}
 # Every room may ask for the version.
@@ -35,10 +43,12 @@ EVERYWHERE = {"__init__"}
 ROOMS_OF_LIBRARY = {
     "av": {"media"},
     "decord": {"media"},
+    "PIL": {"media"},
     "typer": {"cli"},
     "tqdm": {"cli"},
 }
 WITHOUT_TORCH = {"errors", "options", "frames", "events", "geometry", "download", "store", "media", "pipeline"}
+WITHOUT_TORCH |= {"judge", "verify"}
 
 
 def room_of(path):

@@ -242,13 +242,15 @@ CHANGES = {
     "rotation": "apply",
     "alpha": "network",
     "pix_fmt": "yuv444p",
+    "deinterlace": "off",
+    "detelecine": True,
     "start": 1,
     "stop": 9,
 }
 
 
 def test_the_table_of_changes_is_complete():
-    assert set(FIELDS) == {*CHANGES, "batch", "container", "strict"}
+    assert set(FIELDS) == {*CHANGES, "batch", "container", "rate", "strict"}
 
 
 def test_the_digest_changes_with_every_field_that_changes_pixels():

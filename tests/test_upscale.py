@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from vidsr.errors import SourceError, SourceMissingError, TargetError, TargetExistsError, UsageError
-from vidsr.events import Finished, Notice, Progress, Started
+from vidsr.events import Checked, Finished, Notice, Progress, Started
 from vidsr.options import UpscaleOptions
 from vidsr.target import default_target
 from vidsr.upscale import upscale_video
@@ -91,7 +91,7 @@ def test_one_frame_in_one_frame_out(make_clip, look, tmp_path):
 def test_the_events_tell_the_run(make_clip, tmp_path):
     clip = make_clip("in.mp4")
     result, events = upscale(clip.path, tmp_path / "out.mp4")
-    started, *progress, finished = [event for event in events if not isinstance(event, Notice)]
+    started, *progress, finished, checked = [event for event in events if not isinstance(event, Notice)]
     assert isinstance(started, Started) and isinstance(finished, Finished)
     assert (started.source, started.target) == (clip.path, tmp_path / "out.mp4")
     assert (started.source_size, started.target_size) == ((64, 48), (128, 96))
@@ -105,6 +105,7 @@ def test_the_events_tell_the_run(make_clip, tmp_path):
     assert seconds == sorted(seconds)
     assert (finished.target, finished.num_frames) == (result.target, 12)
     assert finished.seconds_elapsed == result.seconds_elapsed > 0
+    assert isinstance(checked, Checked) and checked.passed and checked.text.startswith("12 frames, times, ")
 
 
 def test_events_never_come_from_two_threads_at_once(make_clip, tmp_path):

@@ -1,7 +1,8 @@
 """Planes to RGB and back on the device, by matrix, range and chroma siting, in floating point.
 
 RGB here is the coded signal (gamma, PQ or HLG as the source has it) with 0 as black and 1 as nominal white;
-values outside [0, 1] are kept, so that what a plane can hold survives the way there and back.
+values outside [0, 1] are kept, so that what a plane can hold survives the way there and back. Floating-point planes
+hold linear light, and so does the RGB made from them; `vidsr.light` codes it.
 """
 
 from __future__ import annotations
@@ -37,19 +38,24 @@ _LUMA_WEIGHTS = {
 }
 SUPPORTED_MATRICES = frozenset({*_LUMA_WEIGHTS, MATRIX_YCGCO})
 
-_TORCH_DTYPES = {np.uint8: torch.uint8, np.uint16: torch.uint16}
+TORCH_DTYPES = {
+    np.uint8: torch.uint8,
+    np.uint16: torch.uint16,
+    np.float16: torch.float16,
+    np.float32: torch.float32,
+}
 
 
 def planes_to_rgb(planes: Sequence[Tensor], picture: PictureFormat) -> Tensor:
     """Convert planes to RGB.
 
     Args:
-        planes: one (N, h, w) uint8 or uint16 tensor per plane in `picture.layout`'s order, on any device;
+        planes: one (N, h, w) tensor of the layout's dtype per plane, in `picture.layout`'s order, on any device;
             an alpha plane is ignored.
         picture: what the planes are.
 
     Returns:
-        float32 (N, 3, H, W), R'G'B', on the planes' device.
+        float32 (N, 3, H, W), R'G'B', on the planes' device; linear RGB for a floating-point layout.
     """
     layout = picture.layout
     num_frames = planes[0].shape[0]
@@ -70,7 +76,7 @@ def planes_to_rgb(planes: Sequence[Tensor], picture: PictureFormat) -> Tensor:
 
 
 def rgb_to_planes(rgb_nchw: Tensor, picture: PictureFormat, *, dither: bool = False) -> list[Tensor]:
-    """Convert RGB to planes, rounded to the nearest code and clipped to what the depth can hold.
+    """Convert RGB, linear for a floating-point layout, to planes, rounded and clipped to what the depth can hold.
 
     Args:
         rgb_nchw: float32 (N, 3, H, W) of `picture`'s size, any device.
@@ -78,7 +84,7 @@ def rgb_to_planes(rgb_nchw: Tensor, picture: PictureFormat, *, dither: bool = Fa
         dither: spread what rounding would lose over neighbouring pixels, for planes of less depth than the source's.
 
     Returns:
-        uint8 or uint16 tensors (N, h, w), one per colour plane in `picture.layout`'s order, same device.
+        tensors (N, h, w) of the layout's dtype, one per colour plane in `picture.layout`'s order, same device.
     """
     layout = picture.layout
     if layout.family == "gray":
@@ -103,14 +109,17 @@ def alpha_to_float(plane: Tensor, picture: PictureFormat) -> Tensor:
 
 def float_to_alpha(alpha_nchw: Tensor, picture: PictureFormat) -> Tensor:
     """The inverse of `alpha_to_float`, rounded and clipped."""
-    return _to_codes(alpha_nchw[:, 0] * picture.layout.max_code, picture)
+    return _to_codes(alpha_nchw[:, 0].clamp(0, 1) * picture.layout.max_code, picture)
 
 
 def _to_codes(codes: Tensor, picture: PictureFormat, dither: bool = False) -> Tensor:
-    layout = picture.layout
+    layout, dtype = picture.layout, TORCH_DTYPES[picture.layout.dtype]
+    if layout.is_float:
+        limits = torch.finfo(dtype)
+        return codes.clamp(limits.min, limits.max).to(dtype)
     if dither:
         codes = codes + _dither_noise(codes.shape[-2], codes.shape[-1], codes.device)
-    return codes.round().clamp_(0, layout.max_code).to(_TORCH_DTYPES[layout.dtype])
+    return codes.round().clamp_(0, layout.max_code).to(dtype)
 
 
 @lru_cache(maxsize=8)
@@ -161,6 +170,8 @@ def _tensor(values: ArrayLike, device: torch.device) -> Tensor:
 def _code_range(picture: PictureFormat, *, chroma: bool) -> tuple[float, float]:
     """(gain, offset) with value = (code - offset) * gain; H.273 equations 20 to 31."""
     layout = picture.layout
+    if layout.is_float:
+        return 1, 0
     unit = 1 << (layout.depth - 8)
     if chroma:
         # YCgCo is defined on quantised R'G'B', so its chroma keeps their 219 steps.

@@ -15,6 +15,7 @@
     ├── TargetError (OSError)               the output cannot be written               exit 2
     │   ├── TargetBusyError (BlockingIOError)  another process is writing it            exit 75
     │   └── DiskFullError                   no space left; make some and try again     exit 75
+    ├── VerificationError                   the output is not what the source was       exit 4
     ├── DeviceMemoryError (MemoryError)     not even the smallest tile fits            exit 1
     └── NumericError (ArithmeticError)      a network returned values that are no picture  exit 1
 
@@ -86,6 +87,10 @@ class TargetBusyError(TargetError, BlockingIOError):
 
 class DiskFullError(TargetError):
     """The target's file system has no space left."""
+
+
+class VerificationError(VidsrError):
+    """An output that was written but is not its source, only larger; it stays for inspection."""
 
 
 class DeviceMemoryError(VidsrError, MemoryError):

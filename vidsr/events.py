@@ -68,7 +68,16 @@ class Finished:
     color_drift: tuple[float, float, float]  # mean R', G', B' of the result less the source's, in levels of 255
 
 
-Event = Started | Progress | Notice | Downloading | Finished
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """The target was read again and compared with its source, without decoding all of it."""
+
+    target: Path
+    passed: bool
+    text: str  # what was compared, or what is wrong
+
+
+Event = Started | Progress | Notice | Downloading | Finished | Checked
 OnEvent = Callable[[Event], None]
 
 

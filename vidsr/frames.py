@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-Plane = npt.NDArray[Any]  # (height, width) or (frames, height, width), uint8 or uint16
+Plane = npt.NDArray[Any]  # (height, width) or (frames, height, width); uint8, uint16, float16 or float32
+SampleType = type[np.uint8] | type[np.uint16] | type[np.float16] | type[np.float32]
 
 # Matrix coefficients, transfer and primaries are ITU-T H.273 code points, as FFmpeg and every container use.
 MATRIX_RGB, MATRIX_BT709, UNSPECIFIED, MATRIX_FCC = 0, 1, 2, 4
@@ -44,7 +45,8 @@ PRIMARIES_NAMES = {
     12: "smpte432",
     22: "ebu3213",
 }
-TRANSFER_BT709, TRANSFER_SRGB, TRANSFER_BT2020_10, TRANSFER_PQ, TRANSFER_HLG = 1, 13, 14, 16, 18
+TRANSFER_BT709, TRANSFER_LINEAR, TRANSFER_SRGB = 1, 8, 13
+TRANSFER_BT2020_10, TRANSFER_PQ, TRANSFER_HLG = 14, 16, 18
 TRANSFER_NAMES = {
     TRANSFER_BT709: "bt709",
     UNSPECIFIED: "unspecified",
@@ -65,7 +67,7 @@ TRANSFER_NAMES = {
 Siting = Literal["left", "center", "topleft"]
 
 _LAYOUT_NAME = re.compile(
-    r"(?:(?P<yuv>yuva?)(?P<chroma>4[0-4][0-4])p|(?P<gray>gray)|(?P<gbr>gbra?p))(?P<depth>\d+)?(?:le)?$"
+    r"(?:(?P<yuv>yuva?)(?P<chroma>4[0-4][0-4])p|(?P<gray>gray)|(?P<gbr>gbra?p))(?P<float>f)?(?P<depth>\d+)?(?:le)?$"
 )
 # "4xy" of a YUV name to (log2 horizontal, log2 vertical) chroma subsampling.
 _CHROMA_SHIFTS = {"444": (0, 0), "440": (0, 1), "422": (1, 0), "420": (1, 1), "411": (2, 0), "410": (2, 2)}
@@ -80,22 +82,26 @@ class PixelLayout:
 
     name: str  # FFmpeg's pix_fmt name, e.g. "yuv420p10le"
     family: Literal["yuv", "gray", "gbr"]
-    depth: int  # bits per sample, 8 to 16
+    depth: int  # bits per sample: 8 to 16, or 16 or 32 if floating point
     chroma_shift_x: int  # log2 of luma width over chroma width
     chroma_shift_y: int
     has_alpha: bool
+    is_float: bool = False  # samples are linear light, 0 black and 1 white, and may lie outside
 
     @property
     def num_planes(self) -> int:
         return (1 if self.family == "gray" else 3) + self.has_alpha
 
     @property
-    def dtype(self) -> type[np.uint8] | type[np.uint16]:
+    def dtype(self) -> SampleType:
+        if self.is_float:
+            return np.float16 if self.depth == 16 else np.float32
         return np.uint8 if self.depth == 8 else np.uint16
 
     @property
     def max_code(self) -> int:
-        return (1 << self.depth) - 1
+        """The sample that means white in full range."""
+        return 1 if self.is_float else (1 << self.depth) - 1
 
     def plane_shapes(self, width: int, height: int) -> list[tuple[int, int]]:
         """(height, width) of each plane; chroma sides are rounded up, as in every codec."""
@@ -106,10 +112,10 @@ class PixelLayout:
 
 
 def pixel_layout(name: str) -> PixelLayout | None:
-    """The layout of a planar format from FFmpeg's name for it; None if it is packed or not 8 to 16 bit."""
+    """The layout of a planar format from FFmpeg's name for it; None if it is packed, not 8 to 16 bit and no float."""
     match = _LAYOUT_NAME.match(name)
     depth = int(match["depth"] or 8) if match else 0
-    if match is None or not 8 <= depth <= 16:
+    if match is None or (depth not in (16, 32) if match["float"] else not 8 <= depth <= 16):
         return None
     chroma_shift_x, chroma_shift_y = _CHROMA_SHIFTS.get(match["chroma"] or "444", (-1, -1))
     if chroma_shift_x < 0:
@@ -122,6 +128,7 @@ def pixel_layout(name: str) -> PixelLayout | None:
         chroma_shift_x=chroma_shift_x,
         chroma_shift_y=chroma_shift_y,
         has_alpha="a" in (match["yuv"] or match["gbr"] or ""),
+        is_float=bool(match["float"]),
     )
 
 
@@ -160,6 +167,16 @@ class PictureFormat:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Crop:
+    """Samples of the coded picture that are not to be shown, on each side."""
+
+    left: int
+    right: int
+    top: int
+    bottom: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class VideoInfo:
     """One video stream as the reader will deliver it."""
 
@@ -178,10 +195,11 @@ class VideoInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameTime:
-    """When a frame is shown: integers in the stream's time base."""
+    """When a frame is shown, in integers of the stream's time base, and what is sent along with it."""
 
     pts: int
     duration: int  # 0 where the source does not say
+    captions: bytes | None = None  # ATSC A/53 triplets, see `vidsr.media.captions`
 
 
 @dataclass

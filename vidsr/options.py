@@ -18,9 +18,11 @@ Precision = Literal["auto", "fp32", "fp16"]
 Container = Literal["auto", "mp4", "mov", "mkv", "webm"]
 Rotation = Literal["keep", "apply"]
 Alpha = Literal["lanczos", "network"]
+Deinterlace = Literal["auto", "off", "bwdif", "bwdif:double"]
 Point = int | Fraction  # a frame number, or exact seconds
 
 MIN_SCALE, MAX_SCALE = 1, 8
+MAX_RATE = 1000
 MATRIX_CHOICES = (
     "keep",
     "auto",
@@ -60,7 +62,7 @@ class UpscaleOptions:
     codec: str = _option(
         "libx264",
         "video encoder: libx264, libx265, libsvtav1, libvpx-vp9, ffv1, prores_ks; with the hardware for it "
-        "h264_nvenc, hevc_nvenc, av1_nvenc, h264_qsv, hevc_qsv, av1_qsv",
+        "h264_nvenc, hevc_nvenc, av1_nvenc, h264_qsv, hevc_qsv, av1_qsv; for pictures png, tiff, exr, dpx",
     )
     crf: float | None = _option(None, "the encoder's constant quality, lower is better; unset: per encoder")
     preset: str | None = _option(None, "the encoder's speed preset; unset: per encoder")
@@ -68,6 +70,11 @@ class UpscaleOptions:
         (), "further options of the encoder, as FFmpeg names them: key=value; an unknown one is an error"
     )
     pix_fmt: str | None = _option(None, "output pixel format; unset: the source's depth and chroma")
+    rate: Fraction | None = _option(
+        None,
+        "frames per second of an image sequence, such as 24 or 24000/1001; unset: 24; for other sources an error",
+        changes_pixels=False,
+    )
     matrix: str = _option(
         "keep", "of YUV output: keep the source's and tag it; auto: bt709 where SD becomes HD; or bt709, smpte170m, ..."
     )
@@ -75,6 +82,14 @@ class UpscaleOptions:
         "keep", "of sources that are to be shown rotated: keep that tag, or apply it to the pixels"
     )
     alpha: Alpha = _option("lanczos", "how an alpha channel is enlarged: lanczos, or network as the picture")
+    deinterlace: Deinterlace = _option(
+        "auto",
+        "auto: bwdif where the video is found to be interlaced, and telecined frames put together again; "
+        "off: upscaled as they are; bwdif: one frame from each; bwdif:double: one from each field",
+    )
+    detelecine: bool = _option(
+        False, "film in 30 frames a second back to its own 24: the fields put together, one frame in five dropped"
+    )
     start: Point | None = _option(None, "first frame: a time (12.5, 0:01:02.5) or a frame number (300f)")
     stop: Point | None = _option(None, "end, not included: a time or a frame number (360f)")
     container: Container | None = _option(
@@ -91,9 +106,11 @@ class UpscaleOptions:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, float(getattr(self, name)))
         # A float is meant as it is written: 1.1 is 11/10. An int is a scale, or else a frame number.
-        for name, kinds in (("scale", (int, float)), ("start", float), ("stop", float)):
+        for name, kinds in (("scale", (int, float)), ("rate", (int, float)), ("start", float), ("stop", float)):
             if isinstance(getattr(self, name), kinds):
-                object.__setattr__(self, name, parse_scale(str(getattr(self, name))))
+                object.__setattr__(self, name, _parse_fraction(name, str(getattr(self, name))))
+        if self.rate is not None and not 0 < self.rate <= MAX_RATE:
+            raise UsageError(f"rate is {self.rate}; it must be above 0 and at most {MAX_RATE} frames per second")
         # A mapping is welcome, but kept as sorted pairs: hashable, and one digest for one meaning.
         pairs = sorted((str(key), str(value)) for key, value in dict(self.encoder_options).items())
         object.__setattr__(self, "encoder_options", tuple(pairs))
@@ -106,6 +123,7 @@ class UpscaleOptions:
                 raise UsageError(f"{name} is {getattr(self, name)!r}; it must be {' or '.join(get_args(kind))}")
         if self.container is not None and self.container not in get_args(Container):
             raise UsageError(f"container is {self.container!r}; it must be {', '.join(get_args(Container))}")
+        self._check_fields()
         for name in ("start", "stop"):
             point = getattr(self, name)
             if point is not None and point < 0:
@@ -139,6 +157,18 @@ class UpscaleOptions:
         if self.batch is not None and not 1 <= self.batch <= 256:
             raise UsageError(f"batch is {self.batch}; it must be 1 to 256 frames")
 
+    def _check_fields(self) -> None:
+        if self.deinterlace not in get_args(Deinterlace):
+            known = ", ".join(get_args(Deinterlace))
+            raise UsageError(f"deinterlace is {self.deinterlace!r}; it must be one of {known}")
+        if not isinstance(self.detelecine, bool):
+            raise UsageError(f"detelecine is {self.detelecine!r}; it must be true or false")
+        if self.detelecine and self.deinterlace != "auto":
+            raise UsageError(
+                f"detelecine and deinterlace={self.deinterlace} were given; inverse telecine deinterlaces by itself "
+                "what it cannot put together: give one"
+            )
+
     @classmethod
     def from_mapping(cls, values: Mapping[str, object], origin: str = "options") -> UpscaleOptions:
         """Options from plain values or their text forms, as recipes and the command line have them; None is unset.
@@ -167,10 +197,14 @@ def meaning(name: str) -> str:
 
 def parse_scale(text: str) -> Fraction:
     """'2', '1.5' or '4/3' as an exact fraction."""
+    return _parse_fraction("scale", text)
+
+
+def _parse_fraction(name: str, text: str) -> Fraction:
     try:
         return Fraction(text.strip())
     except (ValueError, ZeroDivisionError):
-        raise UsageError(f"scale is {text!r}; write a number such as 2, 1.5 or 4/3") from None
+        raise UsageError(f"{name} is {text!r}; write a number such as 2, 1.5 or 4/3") from None
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -208,8 +242,8 @@ def parse_pairs(value: object) -> dict[str, str]:
 def _parse(spec: Field[Any], value: object, origin: str) -> object:
     try:
         match spec.name:
-            case "scale":
-                return value if isinstance(value, Fraction) else parse_scale(str(value))
+            case "scale" | "rate":
+                return value if isinstance(value, Fraction) else _parse_fraction(spec.name, str(value))
             case "size":
                 if isinstance(value, (tuple, list)) and len(value) == 2:
                     return _whole(value[0]), _whole(value[1])
@@ -222,7 +256,7 @@ def _parse(spec: Field[Any], value: object, origin: str) -> object:
                 return float(str(value))
             case "encoder_options":
                 return parse_pairs(value)
-            case "strict":
+            case "strict" | "detelecine":
                 if not isinstance(value, bool):
                     raise ValueError(value)
                 return value

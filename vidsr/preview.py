@@ -5,12 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from vidsr.events import OnEvent, ignore
-from vidsr.media.probe import probe
+from vidsr.color import planes_to_rgb
+from vidsr.errors import SourceError
+from vidsr.events import Notice, OnEvent, ignore
+from vidsr.light import encode_srgb
+from vidsr.media.deinterlace import choose_field_work
+from vidsr.media.probe import SourceInfo
+from vidsr.media.reader import Window
+from vidsr.media.source import probe, read_frames, recognise_fields
 from vidsr.media.still import pick_frames, stack_rows, write_png
 from vidsr.options import UpscaleOptions
 from vidsr.upscaler import Upscaler
@@ -37,10 +45,15 @@ def make_preview(
     Raises:
         SourceError, UsageError, WeightsError, TargetError.
     """
-    probe(source)  # says what is wrong with a file that is no video
+    info = probe(source)  # says what is wrong with a file that is no video
+    scan = recognise_fields(info)
+    if choose_field_work(info, scan, options) is not None:
+        on_event(
+            Notice(text=f"the source is {scan}; its fields are shown as they are here, which upscale would not do")
+        )
     model = Upscaler(options, on_event)
     plain = Upscaler(replace(options, model="lanczos", blend=1.0, denoise=1.0), on_event)
-    frames = pick_frames(source, num_frames)
+    frames = pick_frames(source, num_frames) if info.sequence is None else _pick_pictures(info, num_frames)
     rows = []
     for _, picture in frames:
         cut, size = _middle(picture, model)
@@ -52,6 +65,22 @@ def make_preview(
         model=model.model.name,
         model_reason=model.model.reason,
     )
+
+
+def _pick_pictures(source: SourceInfo, num_frames: int) -> list[tuple[float, NDArray[np.uint8]]]:
+    """As `pick_frames`, of an image sequence; light is coded by the sRGB curve."""
+    total, frames = len(source.pts), []
+    for position in sorted({(2 * n + 1) * total // (2 * num_frames) for n in range(num_frames)}):
+        pts = source.pts[position]
+        for frame in read_frames(source, Window(pts, pts + 1), lambda text: None):
+            planes = [torch.from_numpy(np.ascontiguousarray(plane))[None] for plane in frame.planes]
+            rgb = planes_to_rgb(planes, source.video.picture)
+            coded = encode_srgb(rgb) if source.video.picture.layout.is_float else rgb
+            codes = (coded[0].permute(1, 2, 0) * 255).round_().clamp_(0, 255).to(torch.uint8)
+            frames.append((float(pts * source.video.time_base), cast(NDArray[np.uint8], codes.contiguous().numpy())))
+    if not frames:
+        raise SourceError(f"{source.path}: none of the pictures chosen can be decoded")
+    return frames
 
 
 def _middle(picture: NDArray[np.uint8], model: Upscaler) -> tuple[NDArray[np.uint8], tuple[int, int]]:

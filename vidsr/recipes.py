@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 from vidsr.errors import UsageError
-from vidsr.options import Fit, Precision, UpscaleOptions
+from vidsr.options import UpscaleOptions
 
 _TEXTS = ("name", "purpose", "notes")
 
@@ -107,9 +107,10 @@ def _check(options: dict[str, object], origin: str) -> None:
     hints = get_type_hints(UpscaleOptions)
     for key, value in options.items():
         kinds = get_args(hints[key]) or (hints[key],)
-        if (str in kinds or kinds in (get_args(Fit), get_args(Precision))) and not isinstance(value, str):
+        is_choice = all(isinstance(kind, str) for kind in kinds)  # the words of a Literal
+        if (str in kinds or is_choice) and not isinstance(value, str):
             raise UsageError(f"{origin}: {key} is {value!r}; it must be a text, in quotes")
-        if not (type(value) in (str, int, float) or (key == "size" and isinstance(value, list))):
+        if not (type(value) in (str, int, float) or bool in kinds or (key == "size" and isinstance(value, list))):
             raise UsageError(f"{origin}: {key} is {value!r}; it must be a text or a number")
 
 

@@ -27,7 +27,7 @@ def possible_targets(source: Path, target: Path | None, encoder: Encoder, option
         UsageError: no container has that suffix, or it does not hold what the encoder writes.
     """
     wanted = options.container
-    if target is not None and (_is_too_long(target) or not target.is_dir()):
+    if target is not None and not is_folder(target):
         if wanted not in (None, "auto") and container_of(target) != _CONTAINERS_BY_OPTION[wanted]:
             raise UsageError(f"{target}: its suffix and container {wanted} contradict each other; leave one out")
         check_container(target, encoder)
@@ -56,7 +56,8 @@ def default_target(source: Path, options: UpscaleOptions) -> Path:
         size = f"{options.height}p"
     suffix = source.suffix.lower()
     suffix = suffix if suffix in (".mp4", ".m4v", ".mov", ".mkv") else ".mkv"
-    return source.with_name(f"{source.stem}_{size}{suffix}")
+    stem = source.name if source.is_dir() else source.stem
+    return source.with_name(f"{stem}_{size}{suffix}")
 
 
 def container_of(target: Path) -> str:
@@ -87,6 +88,19 @@ def check_target(target: Path, source: Path, *, overwrite: bool) -> None:
         raise TargetExistsError(f"{target}: is already there; choose another name with -o, or add --overwrite")
 
 
+def check_sidecar(sidecar: Path, *, overwrite: bool) -> None:
+    """Refuse to replace a file beside the target.
+
+    Raises:
+        TargetExistsError: there already, and not to be overwritten.
+    """
+    if sidecar.exists() and not overwrite:
+        raise TargetExistsError(
+            f"{sidecar}: is already there, and the captions would go there; choose another name with -o, "
+            "or add --overwrite"
+        )
+
+
 def check_container(target: Path, encoder: Encoder) -> None:
     """Refuse a suffix whose container does not hold what the encoder writes.
 
@@ -97,6 +111,11 @@ def check_container(target: Path, encoder: Encoder) -> None:
     if container not in encoder.containers:
         fitting = [suffix for suffix, name in CONTAINERS.items() if name in encoder.containers]
         raise UsageError(f"{target}: {target.suffix} does not hold {encoder.name}; use {' or '.join(fitting)}")
+
+
+def is_folder(target: Path) -> bool:
+    """Whether there is a folder of that name; no file system can have one whose name is too long."""
+    return not _is_too_long(target) and target.is_dir()
 
 
 def _is_too_long(target: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from vidsr.color import TORCH_DTYPES
 from vidsr.frames import PictureFormat, PlaneBatch
 
 
@@ -19,7 +20,7 @@ class HostBatch(PlaneBatch):
     """A plane batch whose arrays are views of host tensors, in pinned memory where there is a GPU."""
 
     def __init__(self, picture: PictureFormat, capacity: int, *, pinned: bool) -> None:
-        dtype = torch.uint8 if picture.layout.depth == 8 else torch.uint16
+        dtype = TORCH_DTYPES[picture.layout.dtype]
         self.tensors = [
             torch.empty((capacity, height, width), dtype=dtype, pin_memory=pinned)
             for height, width in picture.plane_shapes

@@ -6,23 +6,29 @@ import dataclasses
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from vidsr import __version__
 from vidsr.engines.devices import device_name
-from vidsr.errors import SourceError
-from vidsr.events import Event, Finished, Notice, OnEvent, Progress, Started, ignore
+from vidsr.errors import SourceError, VerificationError
+from vidsr.events import Checked, Event, Finished, Notice, OnEvent, Progress, Started, ignore
 from vidsr.media.join import join
-from vidsr.media.reader import Window, read_frames
-from vidsr.media.writer import SegmentWriter, target_errors
+from vidsr.media.picture_writer import PictureWriter, publish_pictures
+from vidsr.media.reader import DecodedFrame, Window
+from vidsr.media.scc import SCC_KIND, read_record, record_path, scc_text
+from vidsr.media.source import is_video_file, read_frames
+from vidsr.media.writer import SegmentWriter, publish, target_errors
 from vidsr.options import UpscaleOptions
 from vidsr.pipeline.plan import Segment
 from vidsr.pipeline.stage import StageTimes, run_stages
 from vidsr.prepare import Prepared, prepare
 from vidsr.transfer import HostBatch, open_lane
 from vidsr.upscaler import Upscaler
+from vidsr.verify import verify
 from vidsr.worker import FrameWorker
 
 _QUEUE_BATCHES = 2
@@ -81,40 +87,79 @@ class Run:
 
         Raises:
             TargetError, DiskFullError, SourceError, DeviceMemoryError: and no file is left under the target's name.
+            VerificationError: the target is complete and stays, but differs from its source in what it should not.
         """
         began = time.perf_counter()
         self._announce()
         plan = self.prepared.plan
+        folder = self.prepared.target.parent
+        is_new_folder = not folder.exists()  # only image sequences get one made
         with target_errors(self.prepared.target):
-            plan.work_folder.mkdir(exist_ok=True)
+            plan.work_folder.mkdir(exist_ok=True, parents=self.prepared.pictures is not None)
         try:
             times, drift = self._make_segment(plan.segments[0])
-            num_frames = join(
-                [plan.segment_path(segment) for segment in plan.segments],
-                self.prepared.source,
-                self.prepared.picture,
-                self.prepared.sample_aspect_ratio,
-                self.prepared.display_matrix,
-                self.prepared.copies,
-                self.prepared.cut,
-                plan.work_folder / "joined.part",
-                self.prepared.target,
-                self._tags(),
-                lambda text: self.on_event(Notice(text=text)),
-            )
+            scc = self._write_scc()
+            num_frames = self._publish()
+            if scc is not None:
+                publish(scc, self.prepared.target.with_suffix(".scc"))
         finally:
             shutil.rmtree(plan.work_folder, ignore_errors=True)
+            if is_new_folder:
+                with suppress(OSError):  # not empty: it holds the result
+                    folder.rmdir()
         seconds = time.perf_counter() - began
         target = self.prepared.target
         self.on_event(Finished(target=target, num_frames=num_frames, seconds_elapsed=seconds, color_drift=drift))
+        self._check()
         return Result(
             target=target, num_frames=num_frames, seconds_elapsed=seconds, stage_times=times, color_drift=drift
         )
 
+    def _publish(self) -> int:
+        """Make the target of the finished segments; the number of frames in it."""
+        prepared = self.prepared
+        paths = [prepared.plan.segment_path(segment) for segment in prepared.plan.segments]
+        if prepared.pictures is not None:
+            return publish_pictures(paths, prepared.pictures.pattern)
+        return join(
+            paths,
+            prepared.delivered,
+            prepared.picture,
+            prepared.sample_aspect_ratio,
+            prepared.display_matrix,
+            prepared.copies,
+            prepared.cut,
+            prepared.plan.work_folder / "joined.part",
+            prepared.target,
+            self._tags(),
+            lambda text: self.on_event(Notice(text=text)),
+        )
+
+    def _check(self) -> None:
+        """Read the target again: a writer's own bookkeeping proves nothing. Only files can be compared, no pictures."""
+        if self.prepared.pictures is not None or not is_video_file(self.prepared.source):
+            return
+        options, target = self.prepared.options, self.prepared.target
+        fields = self.prepared.fields
+        verdict = verify(
+            self.prepared.source.path,
+            target,
+            quick=True,
+            start=options.start,
+            stop=options.stop,
+            frame_ratio=Fraction(1) if fields is None else fields.frame_ratio,
+        )
+        self.on_event(Checked(target=target, passed=verdict.passes(), text=str(verdict)))
+        if not verdict.passes():
+            raise VerificationError(
+                f"{target}: is not what its source is ({verdict}); the file was left for inspection, "
+                f"and `vidsr verify {self.prepared.source.path} {target}` tells more"
+            )
+
     def estimate(self) -> Estimate:
         """Measure one frame of the source (after one to warm up) and reckon the whole run from it."""
         worker = self._worker(batch=1)
-        frame = next(read_frames(self.prepared.source, self.prepared.window, lambda text: None), None)
+        frame = next(self._read(self.prepared.window, lambda text: None), None)
         if frame is None:
             raise SourceError(f"{self.prepared.source.path}: no frame between start and stop can be decoded")
         seconds = 0.0
@@ -158,7 +203,7 @@ class Run:
 
     def _filled_batches(self, worker: FrameWorker, window: Window) -> Iterator[HostBatch]:
         batch: HostBatch | None = None
-        for frame in read_frames(self.prepared.source, window, lambda text: self.on_event(Notice(text=text))):
+        for frame in self._read(window, lambda text: self.on_event(Notice(text=text))):
             if batch is None:
                 batch = worker.free_inputs.get()
                 batch.times = []
@@ -169,9 +214,13 @@ class Run:
         if batch is not None:
             yield batch
 
+    def _read(self, window: Window, on_notice: Callable[[str], None]) -> Iterator[DecodedFrame]:
+        return read_frames(self.prepared.source, window, on_notice, self.prepared.fields)
+
     def _encode(self, worker: FrameWorker, segment: Segment, batches: Iterator[HostBatch]) -> None:
         began = time.perf_counter()
-        writer = SegmentWriter(self.prepared.plan.segment_path(segment), self.prepared.encode_settings)
+        open_writer = SegmentWriter if self.prepared.pictures is None else PictureWriter
+        writer = open_writer(self.prepared.plan.segment_path(segment), self.prepared.encode_settings)
         try:
             for batch in batches:
                 for index, stamp in enumerate(batch.times):
@@ -191,6 +240,29 @@ class Run:
         except BaseException:
             writer.abandon()
             raise
+
+    def _write_scc(self) -> Path | None:
+        """The captions that found no place in the pictures, as a file that waits for its name."""
+        scc, plan = self.prepared.scc, self.prepared.plan
+        if scc is None:
+            return None
+        expected = SCC_KIND in self.prepared.source.captions
+        base, zero = self.prepared.delivered.video.time_base, self.prepared.clock_zero
+        records = (read_record(record_path(plan.segment_path(segment))) for segment in plan.segments)
+        text = scc_text((pts * base - zero, captions) for record in records for pts, captions in record)
+        if text is None:
+            if expected:
+                self.on_event(Notice(text=f"no closed captions between start and stop: no {scc.name} is written"))
+            return None
+        if not expected:  # nothing in the packets looked like captions, so nothing was announced or checked
+            if scc.exists():
+                self.on_event(Notice(text=f"left out: closed captions found in the pictures: {scc} is already there"))
+                return None
+            self.on_event(Notice(text=f"closed captions were found in the pictures; they go into {scc.name}"))
+        part = plan.work_folder / "captions.part"
+        with target_errors(scc):
+            part.write_text(text, encoding="ascii")
+        return part
 
     def _tags(self) -> dict[str, str]:
         info = f"vidsr {__version__}, {self.upscaler.model.name}, options {self.prepared.options.digest()}"
@@ -214,7 +286,7 @@ class Run:
                 codec=f"{self.prepared.encoder.name} {picture.layout.name}",
             )
         )
-        for text in self.prepared.losses():
+        for text in [*self.prepared.notes(), *self.prepared.losses()]:
             self.on_event(Notice(text=text))
 
 
@@ -226,12 +298,12 @@ def upscale_video(
     on_event: OnEvent = ignore,
     overwrite: bool = False,
 ) -> Result:
-    """Upscale one video file; sound, subtitles, chapters and tags come along unchanged.
+    """Upscale one video file or image sequence; sound, subtitles, chapters and tags come along unchanged.
 
     Args:
-        source: any file that FFmpeg reads.
-        target: where to write; the suffix says the container (.mp4, .mov, .mkv, .webm). None: beside the
-            source, see `vidsr.target.default_target`.
+        source: any file that FFmpeg reads, a folder of numbered pictures, or their pattern (shot.%04d.png).
+        target: where to write; the suffix says the container (.mp4, .mov, .mkv, .webm), or of pictures the format
+            (out/shot.%04d.png, .tif, .exr, .dpx). None: beside the source, see `vidsr.target.default_target`.
         options: how; the defaults double the size with the model that suits the device.
         on_event: called, from several threads but never from two at once, with every event of `vidsr.events`.
         overwrite: replace an existing target.
@@ -240,7 +312,8 @@ def upscale_video(
         The finished file and its measures.
 
     Raises:
-        VidsrError: one of its kinds, see `vidsr.errors`; nothing is left under the target's name then.
+        VidsrError: one of its kinds, see `vidsr.errors`; nothing is left under the target's name then, except with
+            VerificationError, which finds fault with the finished file.
     """
     prepared = prepare(
         Path(source), None if target is None else Path(target), options or UpscaleOptions(), overwrite=overwrite

@@ -86,6 +86,11 @@ class Upscaler:
         self._fitting: dict[tuple[int, int], tuple[int, int]] = {}
 
     @property
+    def is_network(self) -> bool:
+        """Whether pictures go through a network, and not through a classical kernel alone."""
+        return self.model.path is not None and self.options.blend > 0
+
+    @property
     def engine_info(self) -> EngineInfo:
         return self._engine.info
 

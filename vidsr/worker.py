@@ -12,6 +12,7 @@ from vidsr.color import alpha_to_float, float_to_alpha, planes_to_rgb, rgb_to_pl
 from vidsr.engines.devices import memory_errors
 from vidsr.frames import PictureFormat
 from vidsr.geometry import Orientation
+from vidsr.light import decode_srgb, encode_srgb, enlarge_light
 from vidsr.pipeline.stage import Channel
 from vidsr.resample import resize
 from vidsr.transfer import HostBatch, Lane
@@ -80,14 +81,29 @@ class FrameWorker:
 
     def _compute(self, planes: Sequence[Tensor]) -> list[Tensor]:
         """Source planes to target planes, both on the device."""
-        size = self._target.width, self._target.height
         rgb_nchw = _turn(planes_to_rgb(planes, self._source), self._orientation)
-        out_nchw = self._upscaler.upscale_tensor(rgb_nchw, size)
+        out_nchw = self._enlarge(rgb_nchw)
         self._note_drift(rgb_nchw, out_nchw)
-        results = rgb_to_planes(out_nchw, self._target, dither=self._dither)
+        results = rgb_to_planes(self._recode(out_nchw), self._target, dither=self._dither)
         if self._target.layout.has_alpha:
             results.append(float_to_alpha(self._alpha(planes, out_nchw), self._target))
         return results
+
+    def _enlarge(self, rgb_nchw: Tensor) -> Tensor:
+        """The source's RGB, linear or coded, in the target's size."""
+        width, height = self._target.width, self._target.height
+        # Networks know coded pictures only; kernels add up light itself, as renderers do.
+        if self._source.layout.is_float and self._upscaler.is_network:
+            return enlarge_light(
+                rgb_nchw, height, width, lambda coded: self._upscaler.upscale_tensor(coded, (width, height))
+            )
+        return self._upscaler.upscale_tensor(rgb_nchw, (width, height))
+
+    def _recode(self, rgb_nchw: Tensor) -> Tensor:
+        """RGB as the target's planes hold it: linear light in floating point, never below black, else coded."""
+        if self._source.layout.is_float == self._target.layout.is_float:
+            return rgb_nchw
+        return decode_srgb(rgb_nchw.clamp_min(0)) if self._target.layout.is_float else encode_srgb(rgb_nchw)
 
     def _alpha(self, planes: Sequence[Tensor], out_nchw: Tensor) -> Tensor:
         """(N, 1, H, W) in [0, 1]: the source's alpha enlarged; opaque where it has none."""

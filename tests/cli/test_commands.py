@@ -60,11 +60,18 @@ def test_auto_names_the_model_and_the_reason(clip: Path) -> None:
 def test_json_lines_are_all_objects_and_tell_the_whole_run(clip: Path) -> None:
     result = run("upscale", clip, "--model", "nearest", "--stop", "3f", "--json")
     events = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [event["event"] for event in events] == ["started", "progress", "progress", "progress", "finished"]
+    assert [event["event"] for event in events] == [
+        "started",
+        "progress",
+        "progress",
+        "progress",
+        "finished",
+        "checked",
+    ]
     assert events[0]["target_size"] == [320, 240]
     assert events[2]["num_frames_done"] == 2 and events[2]["num_frames_expected"] == 3
     assert events[2]["seconds_left"] >= 0
-    assert events[-1]["num_frames"] == 3
+    assert events[-2]["num_frames"] == 3 and events[-1]["passed"] is True
 
 
 def test_json_reports_errors_as_an_object_too(tmp_path: Path) -> None:

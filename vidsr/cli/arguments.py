@@ -38,6 +38,11 @@ EncoderOptions = Annotated[
     typer.Option("--encoder-option", help=meaning("encoder_options") + "; may be repeated", show_default=False),
 ]
 PixFmt = Annotated[str | None, _option("pix_fmt")]
+Rate = Annotated[str | None, _option("rate")]
+Deinterlace = Annotated[str | None, _option("deinterlace")]
+Detelecine = Annotated[
+    bool | None, typer.Option("--detelecine/--no-detelecine", help=meaning("detelecine"), show_default=False)
+]
 Start = Annotated[str | None, _option("start")]
 Stop = Annotated[str | None, _option("stop")]
 Matrix = Annotated[str | None, _option("matrix")]

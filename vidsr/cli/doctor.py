@@ -9,7 +9,7 @@ from vidsr import __version__, store
 from vidsr.cli.exits import exits
 from vidsr.engines.devices import describe_devices
 from vidsr.errors import UsageError
-from vidsr.media.encoders import ENCODERS, find_encoder, works_here
+from vidsr.media.encoders import ENCODERS, PICTURE_ENCODERS, find_encoder, works_here
 from vidsr.media.versions import ffmpeg_versions
 from vidsr.models.catalogue import CATALOGUE
 
@@ -26,7 +26,7 @@ def command() -> None:
         print(f"ffmpeg      {library} {version}")
     for line in describe_devices():
         print(f"device      {line}")
-    for name, encoder in ENCODERS.items():
+    for name, encoder in {**ENCODERS, **PICTURE_ENCODERS}.items():
         print(f"encoder     {name:<12} {'yes' if _has(name) else 'no'}, {encoder.summary}")
     for entry in CATALOGUE:
         if entry.remote is not None:

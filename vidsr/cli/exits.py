@@ -21,13 +21,14 @@ from vidsr.errors import (
     TargetBusyError,
     TargetError,
     UsageError,
+    VerificationError,
     VidsrError,
     WeightsError,
 )
 
 P = ParamSpec("P")
 
-UNEXPECTED, USAGE, SOURCE, LOSS, TEMPORARY, INTERRUPTED, TERMINATED = 1, 2, 3, 5, 75, 130, 143
+UNEXPECTED, USAGE, SOURCE, VERIFICATION, LOSS, TEMPORARY, INTERRUPTED, TERMINATED = 1, 2, 3, 4, 5, 75, 130, 143
 
 # The first row that an error is an instance of decides.
 _CODES: tuple[tuple[type[VidsrError], int], ...] = (
@@ -39,6 +40,7 @@ _CODES: tuple[tuple[type[VidsrError], int], ...] = (
     (UsageError, USAGE),
     (WeightsError, USAGE),
     (TargetError, USAGE),
+    (VerificationError, VERIFICATION),
 )
 
 

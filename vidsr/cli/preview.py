@@ -17,7 +17,7 @@ from vidsr.preview import make_preview
 
 @exits
 def command(
-    source: Annotated[Path, typer.Argument(help="A video file.", show_default=False)],
+    source: Annotated[Path, typer.Argument(help="A video file, or an image sequence.", show_default=False)],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The PNG to write; unset: clip_preview.png", show_default=False),
@@ -39,7 +39,8 @@ def command(
     """Compare plain enlargement (left) with the model (right) on one sheet, before a long run."""
     given = {name: value for name, value in locals().items() if name in UpscaleOptions.__dataclass_fields__}
     options = arg.build_options(recipe, given)
-    target = output or source.with_name(f"{source.stem}_preview.png")
+    named_after = source if source.exists() else source.parent.resolve()  # a pattern is no name for a file
+    target = output or named_after.with_name(f"{named_after.stem}_preview.png")
     if target.exists() and not overwrite:
         raise TargetExistsError(f"{target}: is already there; choose another name with -o, or add --overwrite")
     drawer = make_drawer(as_json=False)

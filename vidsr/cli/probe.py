@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated
@@ -10,25 +11,40 @@ import typer
 
 from vidsr.cli.exits import exits
 from vidsr.frames import MATRIX_NAMES, PRIMARIES_NAMES, TRANSFER_NAMES
-from vidsr.media.probe import SourceInfo, probe
+from vidsr.media.fields import Scan
+from vidsr.media.hdr import HdrMetadata
+from vidsr.media.probe import SourceInfo
+from vidsr.media.source import probe, recognise_fields
 
 
 @exits
 def command(
-    source: Annotated[Path, typer.Argument(help="A video file.", show_default=False)],
+    source: Annotated[Path, typer.Argument(help="A video file, or an image sequence.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what a file holds, as vidsr reads it, and what it had to guess."""
-    facts = _facts(probe(source))
+    info = probe(source)
+    facts = _facts(info, recognise_fields(info))
     if as_json:
         print(json.dumps(facts))
         return
     for name, value in facts.items():
+        if name == "scan_warning" and value is None:
+            continue
         for line in value if isinstance(value, list) else [value]:
             print(f"{name.replace('_', ' '):<18} {line}")
 
 
-def _facts(info: SourceInfo) -> dict[str, object]:
+def _origin_of_times(info: SourceInfo) -> str:
+    if info.sequence is None:
+        return "from the file" if info.has_timestamps else "made up: the file has none"
+    sequence = info.sequence
+    missing = sequence.missing(sequence.first, sequence.numbers[-1] + 1)
+    numbers = f"numbers {sequence.first} to {sequence.numbers[-1]} of {sequence.pattern.path.name}"
+    return numbers if missing is None else f"{numbers}; {missing}"
+
+
+def _facts(info: SourceInfo, scan: Scan) -> dict[str, object]:
     video = info.video
     picture, color = video.picture, video.picture.color
     deltas = {b - a for a, b in zip(info.pts, info.pts[1:], strict=False)}
@@ -49,9 +65,15 @@ def _facts(info: SourceInfo) -> dict[str, object]:
         "primaries": said("primaries", PRIMARIES_NAMES.get(color.primaries, str(color.primaries))),
         "transfer": said("transfer", TRANSFER_NAMES.get(color.transfer, str(color.transfer))),
         "sample_aspect": f"{video.sample_aspect_ratio.numerator}:{video.sample_aspect_ratio.denominator}",
+        "cropped": None if info.crop is None else dataclasses.asdict(info.crop),
         "rotation_degrees": video.rotation_degrees,
-        "interlaced": info.is_interlaced,
+        "scan": str(scan),
+        "scan_warning": scan.warning,
+        "flagged_as": scan.flagged if scan.flagged_order is None else f"{scan.flagged} {scan.flagged_order}",
+        "hdr10": _hdr_lines(info.hdr),
+        "views": _view_lines(info),
         "unkept": list(info.unkept),
+        "captions": sorted(info.captions),
         "time_base": str(base),
         "rate_from_header": None if video.average_rate is None else round(float(video.average_rate), 4),
         # A millisecond clock cannot tell 33 from 34; more than one tick apart is another matter.
@@ -59,7 +81,7 @@ def _facts(info: SourceInfo) -> dict[str, object]:
         "frames_from_index": video.num_frames_from_index,
         "first_time_seconds": None if video.first_pts is None else float(video.first_pts * base),
         "duration_seconds": None if video.duration_seconds is None else round(video.duration_seconds, 4),
-        "time_stamps": "from the file" if info.has_timestamps else "made up: the file has none",
+        "time_stamps": _origin_of_times(info),
         "other_streams": [
             f"{stream.index}: {stream.kind}, {stream.codec}"
             + "".join(f", {word}" for word in (stream.language, stream.title) if word)
@@ -68,3 +90,28 @@ def _facts(info: SourceInfo) -> dict[str, object]:
         "chapters": info.num_chapters,
         "tags": [f"{key}={value}" for key, value in info.tags.items()],
     }
+
+
+def _hdr_lines(hdr: HdrMetadata | None) -> list[str]:
+    if hdr is None:
+        return []
+    lines = []
+    if hdr.primaries is not None:
+        colours = (hdr.primaries.red, hdr.primaries.green, hdr.primaries.blue, hdr.primaries.white)
+        values = " ".join(f"({float(x):.5g}, {float(y):.5g})" for x, y in colours)
+        lines.append(f"mastering display: red, green, blue, white at {values}")
+    if hdr.luminance is not None:
+        darkest, brightest = map(float, hdr.luminance)
+        lines.append(f"mastering display: {darkest:g} to {brightest:g} cd/m2")
+    if hdr.max_cll is not None:
+        lines.append(f"content light level: {hdr.max_cll} cd/m2 at most, {hdr.max_fall} in the mean of a frame")
+    return lines
+
+
+def _view_lines(info: SourceInfo) -> list[str]:
+    lines = []
+    if info.stereo is not None:
+        lines.append(f"stereo, {info.stereo.kind}, {'right' if info.stereo.right_first else 'left'} eye first")
+    if info.sphere is not None:
+        lines.append("spherical, equirectangular")
+    return lines

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from vidsr.events import Downloading, Event, Finished, Notice, Progress, Started
+from vidsr.events import Checked, Downloading, Event, Finished, Notice, Progress, Started
 
 
 class Drawer(Protocol):
@@ -45,6 +45,10 @@ def _finished_line(event: Finished) -> str:
     )
 
 
+def _checked_line(event: Checked) -> str:
+    return f"{'checked' if event.passed else 'check FAILED'}: {event.text}"
+
+
 class Bar:
     """tqdm bars on stderr."""
 
@@ -70,6 +74,9 @@ class Bar:
             case Finished():
                 self.close()
                 print(_finished_line(event))
+            case Checked():
+                self.close()
+                print(_checked_line(event))
 
     def _open(self, **settings: object) -> None:
         self.close()
@@ -109,6 +116,8 @@ class Lines:
             case Finished():
                 self._percent(1, 1)
                 print(_finished_line(event), flush=True)
+            case Checked():
+                print(_checked_line(event), flush=True)
 
     def _percent(self, done: int, total: int | None) -> None:
         # A source that yields more or fewer frames than its packets promised reaches 100 with the last line only.

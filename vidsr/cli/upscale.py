@@ -13,6 +13,7 @@ from vidsr.cli import arguments as arg
 from vidsr.cli.exits import exits, report
 from vidsr.cli.progress import Drawer, make_drawer
 from vidsr.errors import SourceMissingError, TargetError, UsageError, VidsrError
+from vidsr.media.sequence import count_pictures
 from vidsr.options import UpscaleOptions
 from vidsr.prepare import prepare
 from vidsr.target import default_target
@@ -31,7 +32,12 @@ _VIDEO_SUFFIXES = frozenset(
 
 @exits
 def command(
-    sources: Annotated[list[Path], typer.Argument(help="Video files, or folders of them.", show_default=False)],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Video files, folders of them, or image sequences: a folder or shot.%04d.png.", show_default=False
+        ),
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -58,9 +64,12 @@ def command(
     preset: arg.Preset = None,
     encoder_options: arg.EncoderOptions = None,
     pix_fmt: arg.PixFmt = None,
+    rate: arg.Rate = None,
     matrix: arg.Matrix = None,
     rotation: arg.Rotation = None,
     alpha: arg.Alpha = None,
+    deinterlace: arg.Deinterlace = None,
+    detelecine: arg.Detelecine = None,
     start: arg.Start = None,
     stop: arg.Stop = None,
     container: arg.Container = None,
@@ -99,7 +108,7 @@ def command(
 
 def _jobs(sources: list[Path], output: Path | None, options: UpscaleOptions) -> Iterator[tuple[Path, Path | None]]:
     """(source, target) of each file to do; the target may be a folder, or None: beside its source."""
-    if len(sources) == 1 and not sources[0].is_dir():
+    if len(sources) == 1 and (not sources[0].is_dir() or _is_sequence(sources[0])):
         yield sources[0], output
         return
     if output is not None and output.suffix and not output.is_dir():
@@ -108,13 +117,33 @@ def _jobs(sources: list[Path], output: Path | None, options: UpscaleOptions) -> 
         if not source.is_dir():
             yield source, _make_folder(output) if output else None
             continue
-        videos = sorted(p for p in source.iterdir() if p.suffix.lower() in _VIDEO_SUFFIXES and p.is_file())
+        folder_name = default_target(source.resolve(), options).with_suffix("").name
+        if _is_sequence(source):
+            yield source, _make_folder(output) / folder_name if output else None
+            continue
+        videos = _videos(source)
         if not videos:
-            raise SourceMissingError(f"{source}: no videos in this folder; name files of other suffixes one by one")
-        folder_name = default_target(source.resolve(), options).stem
+            raise SourceMissingError(
+                f"{source}: no videos and no pictures in this folder; name files of other suffixes one by one"
+            )
         folder = _make_folder(output or source.resolve().with_name(folder_name))
         for video in videos:
             yield video, folder
+
+
+def _videos(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in _VIDEO_SUFFIXES and p.is_file())
+
+
+def _is_sequence(folder: Path) -> bool:
+    """Whether a folder is one source, an image sequence; posters beside videos make none."""
+    videos, (num_pictures, num_numbered) = _videos(folder), count_pictures(folder)
+    if videos and num_numbered > 1:
+        raise UsageError(
+            f"{folder}: holds videos and numbered pictures; name what you mean, such as {folder / '*.mp4'} or "
+            f"{folder / 'shot.%04d.png'}"
+        )
+    return num_pictures > 0 and not videos
 
 
 def _make_folder(folder: Path) -> Path:
@@ -137,13 +166,14 @@ def _print_estimate(run: Run, as_json: bool) -> None:
             "seconds_per_frame": round(estimate.seconds_per_frame, 4),
             "seconds": round(estimate.seconds, 1),
             "losses": run.prepared.losses(),
+            "notes": run.prepared.notes(),
         }
         print(json.dumps(fields), flush=True)
         return
     width, height = estimate.target_size
     print(f"{run.prepared.source.path} -> {run.prepared.target} ({width}x{height}, {run.prepared.encoder.name})")
     print(f"model {run.upscaler.model.name} ({run.upscaler.model.reason})")
-    for text in run.prepared.losses():
+    for text in [*run.prepared.notes(), *run.prepared.losses()]:
         print(f"note: {text}")
     print(
         f"{estimate.num_frames} frames at {1 / estimate.seconds_per_frame:.2f} fps by one measured frame: "

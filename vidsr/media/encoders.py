@@ -19,7 +19,9 @@ from av.video.codeccontext import VideoCodecContext
 
 from vidsr.errors import UsageError
 from vidsr.frames import MATRIX_BT709, ColorTags, PictureFormat, PixelLayout, pixel_layout
-from vidsr.media.formats import closest_format
+from vidsr.media.captions import CARRYING_CODECS
+from vidsr.media.formats import closest_format, closest_picture_layout
+from vidsr.media.sequence import IMAGE_SEQUENCE
 
 # Encoder options that say the quality in another way than crf; the default crf would win over them.
 _RATE_CONTROL = {"b", "cq", "global_quality", "lossless", "q", "qp", "qscale"}
@@ -29,7 +31,7 @@ _COMPLAINT = re.compile(r"^(Error (parsing|setting) |Unknown option|Invalid valu
 os.environ.setdefault("SVT_LOG", "1")
 
 
-SegmentFormat = Literal["nut", "mov", "matroska"]
+SegmentFormat = Literal["nut", "mov", "matroska", "pictures"]
 _PLAYED_CONTAINERS = frozenset({"mp4", "mov", "matroska"})
 _ALL_CONTAINERS = frozenset({"mp4", "mov", "matroska", "webm"})
 
@@ -185,19 +187,54 @@ _HARDWARE = (
 ENCODERS = MappingProxyType({encoder.name: encoder for encoder in (*_ENCODERS, *_HARDWARE)})
 
 
+def _pictures(name: str, summary: str, samples: Mapping[str, str], **settings: str) -> Encoder:
+    return Encoder(
+        name=name,
+        summary=summary,
+        even_sides=False,
+        containers=frozenset({IMAGE_SEQUENCE}),
+        alpha_containers=frozenset({IMAGE_SEQUENCE}),
+        segment_format="pictures",
+        settings=MappingProxyType(settings),
+        samples=MappingProxyType(dict(samples)),
+        only_samples=True,
+    )
+
+
+_IN_8_BIT_RGB = {"gray": "gray", "gbrp": "rgb24", "gbrap": "rgba"}
+_IN_16_BIT_BE = {"gray16le": "gray16be", "gbrp16le": "rgb48be", "gbrap16le": "rgba64be"}
+_IN_16_BIT_LE = {"gray16le": "gray16le", "gbrp16le": "rgb48le", "gbrap16le": "rgba64le"}
+_IN_10_AND_12_BIT = {"gbrp10le": "gbrp10be", "gbrp12le": "gbrp12be"}
+# Halves are handed over as floats, see `sample_options`.
+_IN_FLOAT = {f"{colour}f{bits}le": f"{colour}f32le" for bits in (16, 32) for colour in ("gray", "gbrp", "gbrap")}
+_PICTURE_ENCODERS = (
+    _pictures("png", "PNG pictures, 8 or 16 bit", _IN_8_BIT_RGB | _IN_16_BIT_BE, pred="paeth"),
+    _pictures("tiff", "TIFF pictures, 8 or 16 bit", _IN_8_BIT_RGB | _IN_16_BIT_LE, compression_algo="deflate"),
+    _pictures("exr", "OpenEXR pictures, linear light as half or float", _IN_FLOAT, compression="zip16"),
+    _pictures("dpx", "DPX pictures, 8 to 16 bit", _IN_8_BIT_RGB | _IN_10_AND_12_BIT | _IN_16_BIT_BE),
+)
+PICTURE_ENCODERS = MappingProxyType({encoder.name: encoder for encoder in _PICTURE_ENCODERS})
+
+
 def find_encoder(name: str) -> Encoder:
     """The table row of an encoder that this build of FFmpeg has.
 
     Raises:
         UsageError: not in the table, or not in this build.
     """
-    if name not in ENCODERS:
-        raise UsageError(f"codec is {name!r}; vidsr writes {', '.join(ENCODERS)}")
+    known = {**ENCODERS, **PICTURE_ENCODERS}
+    if name not in known:
+        raise UsageError(f"codec is {name!r}; vidsr writes {', '.join(known)}")
     try:
         Codec(name, "w")
     except UnknownCodecError:
         raise UsageError(f"this build of PyAV lacks the encoder {name}; try libx264") from None
-    return ENCODERS[name]
+    return known[name]
+
+
+def carries_captions(name: str) -> bool:
+    """Whether pictures of this encoder have a place for closed captions."""
+    return Codec(name, "w").canonical_name in CARRYING_CODECS
 
 
 def fit_slices(codec: str, options: Mapping[str, str], picture: PictureFormat) -> dict[str, str]:
@@ -214,31 +251,49 @@ def fit_slices(codec: str, options: Mapping[str, str], picture: PictureFormat) -
     return dict(options)
 
 
-def check_options(codec: str, options: Mapping[str, str], picture: PictureFormat) -> None:
+def check_options(
+    codec: str, options: Mapping[str, str], picture: PictureFormat, *, may_be_ignored: bool = False
+) -> None:
     """Open the encoder once, so that what it does not know or accept is told before the work.
+
+    Args:
+        codec, options, picture: what it is opened with.
+        may_be_ignored: whether to look for parameters that it complains about and then ignores.
 
     Raises:
         UsageError: with the encoder's own words.
     """
-    trial, reason = _trial(codec, picture, options), ""
-    level = logging.get_level()
-    logging.set_level(logging.WARNING)
+    trial = _trial(codec, picture, options)
     try:
-        with logging.Capture(local=False) as log:
-            trial.open()
+        trial.open()
+        words = _words_on_opening(codec, options, picture) if may_be_ignored else []
+        words = [text for text in words if _COMPLAINT.search(text)]
     except (FFmpegError, ValueError, OSError) as error:
-        reason = log[-1][2].strip() if log else getattr(error, "strerror", None) or str(error)
-    finally:
-        logging.set_level(level)
-    said = [text.strip() for _, _, text in log if _COMPLAINT.search(text)]
-    if reason or said:
+        words = _words_on_opening(codec, options, picture) or [getattr(error, "strerror", None) or str(error)]
+    if words:
         wanted = ", ".join(f"{key}={value}" for key, value in options.items())
         raise UsageError(
             f"{codec} cannot be used like this ({wanted}; {picture.width}x{picture.height} {picture.layout.name}): "
-            f"{said[-1] if said else reason}"
+            f"{words[-1]}"
         )
     if trial.options:  # opening takes out what it knows
         raise UsageError(f"{codec} has no option {next(iter(trial.options))!r}; `ffmpeg -h encoder={codec}` lists them")
+
+
+def _words_on_opening(codec: str, options: Mapping[str, str], picture: PictureFormat) -> list[str]:
+    """What FFmpeg logs while the encoder is opened.
+
+    Listened to only where there is something to hear: logging is the whole process's, and a decoder of another run
+    that logs from a thread of its own at this moment needs the interpreter lock.
+    """
+    trial, level = _trial(codec, picture, options), logging.get_level()
+    logging.set_level(logging.WARNING)
+    try:
+        with logging.Capture(local=True) as log, suppress(FFmpegError, ValueError, OSError):
+            trial.open()
+    finally:
+        logging.set_level(level)
+    return [text.strip() for _, _, text in log]
 
 
 def _trial(codec: str, picture: PictureFormat, options: Mapping[str, str]) -> VideoCodecContext:
@@ -271,6 +326,8 @@ def choose_layout(encoder: Encoder, source: PixelLayout, pix_fmt: str | None, co
     Raises:
         UsageError: the encoder does not take the format asked for.
     """
+    if encoder.name in PICTURE_ENCODERS:
+        return _choose_picture_layout(encoder, source, pix_fmt)
     keeps_alpha = container in encoder.alpha_containers
     offered = [name for name in _offered(encoder) if keeps_alpha or not _has_alpha(name)]
     if pix_fmt is None:
@@ -286,7 +343,12 @@ def choose_layout(encoder: Encoder, source: PixelLayout, pix_fmt: str | None, co
 
 def samples_for(codec: str, layout: PixelLayout) -> str:
     """FFmpeg's name of the pixel format that an encoder is given for planes of `layout`."""
-    return ENCODERS[codec].samples.get(layout.name, layout.name)
+    return find_encoder(codec).samples.get(layout.name, layout.name)
+
+
+def sample_options(codec: str, layout: PixelLayout) -> dict[str, str]:
+    """What an encoder must be told of its samples beside their format."""
+    return {"format": "half" if layout.depth == 16 else "float"} if codec == "exr" else {}
 
 
 def _offered(encoder: Encoder) -> list[str]:
@@ -299,3 +361,15 @@ def _offered(encoder: Encoder) -> list[str]:
 def _has_alpha(name: str) -> bool:
     layout = pixel_layout(name)
     return layout is not None and layout.has_alpha
+
+
+def _choose_picture_layout(encoder: Encoder, source: PixelLayout, pix_fmt: str | None) -> PixelLayout:
+    if pix_fmt is None:
+        return closest_picture_layout(source, encoder.samples)
+    # Planar or as the encoder has it, with or without its byte order: gbrp16le, rgb48be and rgb48 are one.
+    names = {own: name for name, own in encoder.samples.items()} | {name: name for name in encoder.samples}
+    names |= {name.removesuffix("le").removesuffix("be"): planar for name, planar in names.items()}
+    layout = pixel_layout(names.get(pix_fmt, ""))
+    if layout is not None:
+        return layout
+    raise UsageError(f"{encoder.name} does not write {pix_fmt!r}; it takes {', '.join(encoder.samples)}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Iterable
 
 from av.video.codeccontext import VideoCodecContext
 from av.video.format import VideoFormat
@@ -25,6 +27,7 @@ from vidsr.frames import (
     TRANSFER_BT709,
     TRANSFER_BT2020_10,
     TRANSFER_HLG,
+    TRANSFER_LINEAR,
     TRANSFER_PQ,
     TRANSFER_SRGB,
     UNSPECIFIED,
@@ -38,6 +41,7 @@ from vidsr.frames import (
 _DEPTHS = (8, 9, 10, 12, 14, 16)
 _RANGE_UNSPECIFIED, _RANGE_FULL = 0, 2
 _LAST_KNOWN_MATRIX = 9
+_FLOAT_BITS = re.compile(r"f(16|32)(?:le|be)$")
 _SD_MATRICES = (MATRIX_FCC, MATRIX_BT470BG, MATRIX_SMPTE170M, MATRIX_SMPTE240M)
 _HDR_TRANSFERS = (TRANSFER_PQ, TRANSFER_HLG)
 # Where chroma sits if the codec's own convention is not "left": PyAV does not tell what a stream says of it.
@@ -59,6 +63,9 @@ def delivered_layout(source: VideoFormat) -> PixelLayout:
         if layout is not None and (layout.depth == 8 or candidate.endswith("le")):
             return layout
     bits = max((component.bits for component in source.components), default=8)
+    as_float = _FLOAT_BITS.search(source.name)
+    if as_float:
+        return _float_layout(source, int(as_float[1]))
     depth = next((d for d in _DEPTHS if d >= bits), 16)
     suffix = "" if depth == 8 else f"{depth}le"
     alpha = "a" if any(component.is_alpha for component in source.components) else ""
@@ -72,6 +79,14 @@ def delivered_layout(source: VideoFormat) -> PixelLayout:
         name = f"yuv{alpha}{_chroma_name(source)}p{suffix}"
     layout = pixel_layout(name)
     assert layout is not None, name
+    return layout
+
+
+def _float_layout(source: VideoFormat, bits: int) -> PixelLayout:
+    alpha = any(component.is_alpha for component in source.components)
+    colour = "gray" if len(source.components) == 1 else "gbrap" if alpha else "gbrp"
+    layout = pixel_layout(f"{colour}f{bits}le")
+    assert layout is not None, source.name
     return layout
 
 
@@ -133,7 +148,8 @@ def resolve_color(frame: VideoFrame, codec: VideoCodecContext, layout: PixelLayo
 def output_color(source: PictureFormat, layout: PixelLayout, size: tuple[int, int], matrix: str = "keep") -> ColorTags:
     """What planes of `layout` made from `source` are tagged as.
 
-    Range stays as it is. Chroma is written where every encoder says it is, on the left.
+    Range stays as it is. Chroma is written where every encoder says it is, on the left. Linear light that becomes
+    integers is coded by the sRGB curve.
 
     Args:
         source: what the planes are made from.
@@ -146,6 +162,8 @@ def output_color(source: PictureFormat, layout: PixelLayout, size: tuple[int, in
         UsageError: a matrix was named for planes that have none.
     """
     color = dataclasses.replace(source.color, siting="left", guessed=())
+    if layout.is_float != source.layout.is_float:
+        color = dataclasses.replace(color, transfer=TRANSFER_LINEAR if layout.is_float else TRANSFER_SRGB)
     named = next((code for code, name in MATRIX_NAMES.items() if name == matrix), None)
     if named is not None and layout.family != "yuv":
         raise UsageError(f"matrix {matrix} was asked for, but {layout.name} is not YUV; leave it out")
@@ -184,7 +202,7 @@ def closest_format(wanted: PixelLayout, offered: list[str]) -> PixelLayout | Non
 
     Never one that is gray or RGB for a YUV source; None where the encoder has nothing fitting.
     """
-    layouts = [layout for name in offered if "yuvj" not in name and (layout := pixel_layout(name))]
+    layouts = [x for name in offered if "yuvj" not in name and (x := pixel_layout(name)) and not x.is_float]
     if any(layout.name == wanted.name for layout in layouts):
         return wanted
 
@@ -201,10 +219,36 @@ def closest_format(wanted: PixelLayout, offered: list[str]) -> PixelLayout | Non
         )
 
     if wanted.family == "gray":  # loses nothing in 4:2:0, which every player knows
-        stand_in = pixel_layout("yuv420p" if wanted.depth == 8 else f"yuv420p{wanted.depth}le")
+        depth = min(wanted.depth, 16)
+        stand_in = pixel_layout("yuv420p" if depth == 8 else f"yuv420p{depth}le")
         assert stand_in is not None
         return closest_format(stand_in, offered)
     candidates = [layout for layout in layouts if layout.family != "gray"]
     if wanted.family == "yuv":
         candidates = [layout for layout in candidates if layout.family == "yuv"]
     return min(candidates, key=loss, default=None)
+
+
+def closest_picture_layout(wanted: PixelLayout, offered: Iterable[str]) -> PixelLayout:
+    """The gray or RGB layout of a picture format that keeps most of `wanted`: colour, depth, alpha; then the smallest.
+
+    YUV becomes RGB. Integers that become linear light need more bits where it is bright: half floats hold 10.
+    """
+    layouts = [layout for name in offered if (layout := pixel_layout(name))]
+
+    def precision(layout: PixelLayout) -> int:
+        if layout.is_float == wanted.is_float:
+            return layout.depth
+        return min(layout.depth, 16) if wanted.is_float else 10 if layout.depth == 16 else 24
+
+    def loss(layout: PixelLayout) -> tuple[int, ...]:
+        return (
+            layout.family == "gray" and (wanted.family != "gray" or wanted.has_alpha),
+            max(wanted.depth - precision(layout), 0),
+            wanted.has_alpha and not layout.has_alpha,
+            layout.family != "gray" and wanted.family == "gray",
+            precision(layout),
+            layout.has_alpha,
+        )
+
+    return min(layouts, key=loss)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from array import array
 from collections.abc import Iterator
@@ -13,25 +14,25 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.sidedata.sidedata import SideData
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vidsr.errors import SourceError, SourceMissingError
-from vidsr.frames import PictureFormat, VideoInfo
+from vidsr.frames import Crop, PictureFormat, VideoInfo
+from vidsr.media.captions import CODECS_TO_SCAN, SCAN_BYTES, captions_of, kinds_of, scan_packet
+from vidsr.media.crop import read_crop
 from vidsr.media.formats import delivered_layout, resolve_color
+from vidsr.media.hdr import HdrMetadata, read_hdr
+from vidsr.media.sequence import Sequence
+from vidsr.media.sidedata import UNNAMED, side_data_of
+from vidsr.media.views import Sphere, StereoLayout, read_sphere, read_stereo, unread_views
 
 _AV_TIME_BASE = 1_000_000
 # What the first frame may say beside its pixels that no target gets yet; PyAV can read it but not write it.
 _UNKEPT_SIDE_DATA = {
-    "MASTERING_DISPLAY_METADATA": "mastering display (HDR10)",
-    "CONTENT_LIGHT_LEVEL": "content light level (HDR10)",
     "DYNAMIC_HDR_PLUS": "HDR10+ metadata",
     "DOVI_METADATA": "Dolby Vision metadata",
-    "A53_CC": "closed captions",
-    "STEREO3D": "stereo 3D layout",
-    "SPHERICAL": "spherical projection",
     "ICC_PROFILE": "ICC profile",
 }
 ALPHA_MODE = "alpha_mode"  # WebM's tag of a video track whose packets have alpha beside them
@@ -52,7 +53,7 @@ class OtherStream:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceInfo:
-    """A readable video file.
+    """A readable video file, or a sequence of pictures.
 
     `pts` holds the time stamps of all video packets that a player would show, sorted, in ticks of
     `video.time_base`: the frames to expect. Streams without time stamps get evenly spaced ones.
@@ -70,7 +71,20 @@ class SourceInfo:
     tags: dict[str, str]
     num_chapters: int
     is_interlaced: bool  # as its first frame is flagged
+    hdr: HdrMetadata | None
+    stereo: StereoLayout | None
+    sphere: Sphere | None
     unkept: tuple[str, ...]  # what the first frame carries beside its pixels and no target gets
+    captions: frozenset[str] = frozenset()  # kinds of closed captions anywhere in the video's packets
+    crop: Crop | None = None  # what the container hides of the coded picture; the reader cuts it off
+    last_duration: int = 0  # ticks for which the last frame is shown; 0 where the source does not say
+    sequence: Sequence | None = None  # numbered pictures instead of one file
+    first_picture: Path | None = None  # of a sequence, that can be decoded
+
+    @property
+    def header_file(self) -> Path:
+        """The file whose other streams and tags are copied."""
+        return self.first_picture or self.path
 
 
 @contextmanager
@@ -147,12 +161,14 @@ def probe(path: Path) -> SourceInfo:
                 f"{path}: claims {width}x{height} pixels, more than {MAX_MEGAPIXELS} megapixels a frame; "
                 "the header is probably damaged"
             )
-        pts, keyframe_pts, has_timestamps = _index(container, stream, path)
+        captions: set[str] = set()
+        pts, keyframe_pts, has_timestamps, last_duration = _index(container, stream, path, captions)
     with open_source(path) as container:
         stream = find_video_stream(container, path)
         frame = _first_frame(container, stream, path)
-        video = _video_info(container, stream, frame, pts)
-        matrix = frame.side_data.get("DISPLAYMATRIX")
+        crop = read_crop(container, stream, frame)
+        video = _video_info(container, stream, frame, crop, pts)
+        matrix = (side_data_of(frame) or {}).get("DISPLAYMATRIX")
         return SourceInfo(
             path=path,
             container=container.format.name,
@@ -161,13 +177,27 @@ def probe(path: Path) -> SourceInfo:
             pts=pts,
             keyframe_pts=keyframe_pts,
             has_timestamps=has_timestamps,
-            display_matrix=bytes(matrix) if isinstance(matrix, SideData) else None,
+            display_matrix=None if matrix is None else bytes(matrix),
             others=tuple(_others(container, stream)),
             tags=dict(container.metadata),
             num_chapters=len(container.chapters()),
+            crop=crop,
             is_interlaced=bool(frame.interlaced_frame),
-            unkept=tuple(text for name, text in _UNKEPT_SIDE_DATA.items() if frame.side_data.get(name) is not None),
+            captions=frozenset(captions | kinds_of(captions_of(frame) or b"")),
+            last_duration=last_duration,
+            hdr=read_hdr(frame),
+            stereo=read_stereo(frame),
+            sphere=read_sphere(frame),
+            unkept=unkept_side_data(frame),
         )
+
+
+def unkept_side_data(frame: VideoFrame) -> tuple[str, ...]:
+    """What a frame says beside its pixels and no target gets."""
+    side_data = side_data_of(frame)
+    if side_data is None:
+        return (UNNAMED,)
+    return (*(text for name, text in _UNKEPT_SIDE_DATA.items() if name in side_data), *unread_views(frame))
 
 
 def frame_ticks(stream: VideoStream) -> int:
@@ -177,16 +207,27 @@ def frame_ticks(stream: VideoStream) -> int:
     return max(round(1 / (rate * stream.time_base)), 1)
 
 
-def _index(container: InputContainer, stream: VideoStream, path: Path) -> tuple[array[int], array[int], bool]:
-    """(sorted pts of shown packets, sorted pts of keyframes, whether the file has time stamps)."""
+def _index(
+    container: InputContainer, stream: VideoStream, path: Path, captions: set[str]
+) -> tuple[array[int], array[int], bool, int]:
+    """(sorted pts of shown packets, sorted pts of keyframes, whether the file has time stamps, last one's duration).
+
+    The kinds of closed captions that are met go into `captions`.
+    """
     stamps: list[int | None] = []
     keyframes: list[int] = []
+    last = (-math.inf, 0)
+    may_have_captions = stream.codec_context.name in CODECS_TO_SCAN
     try:
         for packet in container.demux(stream):
             if packet.size == 0 or packet.is_discard or _is_hidden(stream.codec_context.name, packet):
                 continue
             stamp = packet.pts if packet.pts is not None else packet.dts
             stamps.append(stamp)
+            if stamp is not None:
+                last = max(last, (stamp, packet.duration or 0))
+            if may_have_captions:
+                captions |= kinds_of(scan_packet(bytes(memoryview(packet)[:SCAN_BYTES])) or b"")
             if packet.is_keyframe and stamp is not None:
                 keyframes.append(stamp)
     except av.error.FFmpegError:
@@ -195,8 +236,8 @@ def _index(container: InputContainer, stream: VideoStream, path: Path) -> tuple[
         raise SourceError(f"{path}: has a video stream but no frames in it; the file is probably incomplete")
     if any(stamp is None for stamp in stamps):
         ticks = frame_ticks(stream)
-        return array("q", range(0, ticks * len(stamps), ticks)), array("q"), False
-    return array("q", sorted(s for s in stamps if s is not None)), array("q", sorted(keyframes)), True
+        return array("q", range(0, ticks * len(stamps), ticks)), array("q"), False, ticks
+    return array("q", sorted(s for s in stamps if s is not None)), array("q", sorted(keyframes)), True, last[1]
 
 
 def _is_hidden(codec: str, packet: Packet[VideoStream]) -> bool:
@@ -231,7 +272,9 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
     raise SourceError(f"{path}: not one frame of the video can be decoded{reason}; the file is damaged")
 
 
-def _video_info(container: InputContainer, stream: VideoStream, frame: VideoFrame, pts: array[int]) -> VideoInfo:
+def _video_info(
+    container: InputContainer, stream: VideoStream, frame: VideoFrame, crop: Crop | None, pts: array[int]
+) -> VideoInfo:
     layout = delivered_layout(frame.format)
     assert stream.time_base is not None
     duration_seconds = None
@@ -243,8 +286,8 @@ def _video_info(container: InputContainer, stream: VideoStream, frame: VideoFram
         codec=stream.codec_context.name,
         source_pix_fmt=frame.format.name,
         picture=PictureFormat(
-            width=frame.width,
-            height=frame.height,
+            width=frame.width - (crop.left + crop.right if crop else 0),
+            height=frame.height - (crop.top + crop.bottom if crop else 0),
             layout=layout,
             color=resolve_color(frame, stream.codec_context, layout),
         ),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -16,7 +17,9 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from vidsr.frames import FrameTime, PictureFormat, Plane
+from vidsr.frames import Crop, FrameTime, PictureFormat, Plane, SampleType
+from vidsr.media.captions import captions_of
+from vidsr.media.deinterlace import FieldFilter, FieldWork
 from vidsr.media.probe import SourceInfo, find_video_stream, open_decoder, open_source
 
 # These store reference frames that are never shown as packets of their own.
@@ -35,7 +38,7 @@ class DecodedFrame:
 
 @dataclass(frozen=True)
 class Window:
-    """Frames with start <= pts < stop, in ticks of the video's time base; None is open."""
+    """Frames with start <= pts < stop, in ticks of the video's time base as delivered; None is open."""
 
     start: int | None = None
     stop: int | None = None
@@ -43,17 +46,31 @@ class Window:
     def __contains__(self, pts: int) -> bool:
         return (self.start is None or pts >= self.start) and (self.stop is None or pts < self.stop)
 
+    def coarser(self, ticks: int) -> Window:
+        """The same in a clock of which one tick is `ticks` of this one's: from the first tick inside on."""
+        start, stop = (None if end is None else -(-end // ticks) for end in (self.start, self.stop))
+        return Window(start, stop)
 
-def read_frames(source: SourceInfo, window: Window, on_notice: OnNotice) -> Iterator[DecodedFrame]:
+
+def read_frames(
+    source: SourceInfo, window: Window, on_notice: OnNotice, fields: FieldWork | None = None
+) -> Iterator[DecodedFrame]:
     """Decode the frames of `window` in presentation order.
 
     What a damaged file still yields is yielded; its gaps are reported with their time ranges. A frame whose
     size or pixel format differs from the first one's is scaled to it, with a notice.
 
+    Args:
+        source: as `probe` saw the file.
+        window: the part, in ticks of `delivered(source, fields)`.
+        on_notice: told about damage, in sentences.
+        fields: what is done to the frames first; times and their number may then differ from the source's.
+
     Raises:
         SourceError: the file can no longer be opened, or has no video stream any more.
     """
-    yield from _Reading(source, window, on_notice).frames()
+    reading = _Reading(source, window.coarser(fields.ticks if fields else 1), on_notice, fields)
+    yield from reading.frames(window)
 
 
 class _DecodeError(Exception):
@@ -63,8 +80,9 @@ class _DecodeError(Exception):
 @dataclass
 class _Reading:
     source: SourceInfo
-    window: Window
+    window: Window  # in the source's own ticks
     on_notice: OnNotice
+    fields: FieldWork | None
     last_pts: int | None = None
     num_frames: int = 0
     errors: list[str] = field(default_factory=list)
@@ -73,32 +91,53 @@ class _Reading:
     num_corrupt: int = 0
     noticed: set[str] = field(default_factory=set)
 
-    def frames(self) -> Iterator[DecodedFrame]:
+    def frames(self, wanted: Window) -> Iterator[DecodedFrame]:
         reformatter = VideoReformatter()
         picture = self.source.video.picture
+        frames = self._in_reach()
+        if self.fields is not None:
+            frames = FieldFilter(self.source, self.fields).run(frames)
+        for frame, time in frames:
+            if time.pts in wanted:
+                yield DecodedFrame(time, self._planes(frame, time, picture, reformatter))
+        self._report_gaps()
+
+    def _in_reach(self) -> Iterator[tuple[VideoFrame, FrameTime]]:
+        """The window's frames, and on each side as many as the filters look at beyond it."""
+        margin = self.fields.margin if self.fields else 0
+        before: deque[tuple[VideoFrame, FrameTime]] = deque(maxlen=margin)
+        num_after = 0
         for frame in self._decoded():
             time = self._time(frame)
             if self.window.stop is not None and time.pts >= self.window.stop:
-                break
-            self._tick_off(time.pts)
-            self.num_corrupt += frame.is_corrupt
-            if time.pts in self.window:
-                yield DecodedFrame(time, self._planes(frame, time, picture, reformatter))
-        self._report_gaps()
+                if num_after == margin:
+                    return
+                num_after += 1
+            else:
+                self._tick_off(time.pts)
+                self.num_corrupt += frame.is_corrupt
+            if self.window.start is not None and time.pts < self.window.start:
+                before.append((frame, time))
+                continue
+            yield from before
+            before.clear()
+            yield frame, time
+        yield from before  # a window after the last frame may still hold that one's second field
 
     def _decoded(self) -> Iterator[VideoFrame]:
         """All frames from somewhere before the window on.
 
-        Decoding on several threads is fast, but an error in one frame takes finished ones with it. So at the
-        first error the rest is decoded again frame by frame, from a keyframe before what was delivered.
+        Decoding on several threads is fast, but an error in one frame takes finished ones with it, and what fills
+        the hole is chance. So at the first error or damaged frame the rest is decoded again on one thread, from a
+        keyframe before what was delivered.
         """
         try:
-            yield from self._decoded_from(self._keyframe_before(self.window.start), threads="AUTO")
+            yield from self._decoded_from(self._keyframe_before(self._first_needed()), tolerant=False)
             return
         except _DecodeError:
             num_delivered, last_pts = self.num_frames, self.last_pts
         restart = self._keyframe_before(last_pts)
-        for position, frame in enumerate(self._decoded_from(restart, threads="SLICE")):
+        for position, frame in enumerate(self._decoded_from(restart, tolerant=True)):
             if self.source.has_timestamps and frame.pts is not None and last_pts is not None:
                 delivered = frame.pts <= last_pts
             else:
@@ -106,21 +145,29 @@ class _Reading:
             if not delivered:
                 yield frame
 
-    def _decoded_from(self, keyframe: int | None, threads: str) -> Iterator[VideoFrame]:
+    def _first_needed(self) -> int | None:
+        """The stamp of the first frame that the window or the filters' margin before it begins with."""
+        if self.window.start is None or self.fields is None:
+            return self.window.start
+        position = bisect_left(self.source.pts, self.window.start) - self.fields.margin
+        return self.source.pts[max(position, 0)]
+
+    def _decoded_from(self, keyframe: int | None, *, tolerant: bool) -> Iterator[VideoFrame]:
         with open_source(self.source.path) as container:
             stream = find_video_stream(container, self.source.path)
             decoder = open_decoder(stream)
-            decoder.thread_type = threads
+            decoder.thread_type = "AUTO"
+            decoder.thread_count = 1 if tolerant else 0  # 0: as many as the machine has
             if keyframe is not None:
                 container.seek(keyframe, stream=stream)
-            frames = self._decode(container.demux(stream), decoder, tolerant=threads != "AUTO")
+            frames = self._decode(container.demux(stream), decoder, tolerant)
             first = next(frames, None)
             overshot = keyframe is not None and first is not None and (first.pts or 0) > keyframe
             if first is not None and not overshot:
                 yield first
                 yield from frames
         if overshot:  # as containers without an index may; from the beginning, then
-            yield from self._decoded_from(None, threads)
+            yield from self._decoded_from(None, tolerant=tolerant)
 
     def _keyframe_before(self, pts: int | None) -> int | None:
         """One keyframe earlier than `pts` needs, as open GOPs refer back; None is the beginning."""
@@ -138,7 +185,10 @@ class _Reading:
                 packet = next(packets, None)
                 if packet is not None and packet.size == 0:
                     packet = None  # the end: what the decoder still holds comes out with it
-                yield from decoder.decode(packet)
+                for frame in decoder.decode(packet):
+                    if frame.is_corrupt and not tolerant:
+                        raise _DecodeError
+                    yield frame
             except EOFError:
                 return
             except av.error.FFmpegError as error:
@@ -170,7 +220,7 @@ class _Reading:
             pts = self.last_pts + 1
         self.last_pts = pts
         self.num_frames += 1
-        return FrameTime(pts=pts, duration=frame.duration or 0)
+        return FrameTime(pts=pts, duration=frame.duration or 0, captions=captions_of(frame))
 
     @property
     def _ticks(self) -> int:
@@ -183,21 +233,28 @@ class _Reading:
     def _planes(
         self, frame: VideoFrame, time: FrameTime, picture: PictureFormat, reformatter: VideoReformatter
     ) -> tuple[Plane, ...]:
-        layout = picture.layout
-        if (frame.width, frame.height) != (picture.width, picture.height):
+        layout, ticks = picture.layout, self.fields.ticks if self.fields else 1
+        crop = self.source.crop or Crop(left=0, right=0, top=0, bottom=0)
+        width, height = picture.width + crop.left + crop.right, picture.height + crop.top + crop.bottom
+        same_size = (frame.width, frame.height) == (width, height)
+        if not same_size:
             self._notice_once(
                 f"the picture changes size to {frame.width}x{frame.height} at "
-                f"{_clock(time.pts * self.source.video.time_base)}; it is scaled to the first size, "
-                f"{picture.width}x{picture.height}"
+                f"{_clock(time.pts * self.source.video.time_base / ticks)}; it is scaled to the first size, "
+                f"{width}x{height}"
             )
-        same_size = (frame.width, frame.height) == (picture.width, picture.height)
         if not same_size or frame.format.name.replace("yuvj", "yuv") != layout.name:
             # The interpolation matters for a changed size only; else the same samples are just put elsewhere.
-            frame = reformatter.reformat(
-                frame, picture.width, picture.height, layout.name, interpolation="BICUBIC", threads=1
-            )
-        shapes = picture.plane_shapes
-        return tuple(plane_view(frame.planes[i], shape, layout.dtype) for i, shape in enumerate(shapes))
+            frame = reformatter.reformat(frame, width, height, layout.name, interpolation="BICUBIC", threads=1)
+        shapes = zip(layout.plane_shapes(width, height), picture.plane_shapes, strict=True)
+        planes = []
+        for index, (whole, (num_lines, num_columns)) in enumerate(shapes):
+            is_chroma = index in (1, 2)
+            top = crop.top >> layout.chroma_shift_y if is_chroma else crop.top
+            left = crop.left >> layout.chroma_shift_x if is_chroma else crop.left
+            plane = plane_view(frame.planes[index], whole, layout.dtype)
+            planes.append(plane[top : top + num_lines, left : left + num_columns])
+        return tuple(planes)
 
     def _tick_off(self, pts: int | None) -> None:
         """Note which of the expected stamps before `pts` (None: all that are left) no frame came for."""
@@ -237,7 +294,7 @@ class _Reading:
             self.on_notice(text)
 
 
-def plane_view(plane: VideoPlane, shape: tuple[int, int], dtype: type[np.uint8] | type[np.uint16]) -> Plane:
+def plane_view(plane: VideoPlane, shape: tuple[int, int], dtype: SampleType) -> Plane:
     """(height, width) view of an FFmpeg plane, whose lines are padded; copies nothing."""
     height, width = shape
     samples: Plane = np.frombuffer(memoryview(plane), dtype)

@@ -27,10 +27,21 @@ from av.video.stream import VideoStream
 
 from vidsr.errors import DiskFullError, TargetError, UsageError, VidsrError
 from vidsr.frames import FrameTime, PictureFormat, Plane
+from vidsr.media.captions import CARRYING_CODECS, embed
 from vidsr.media.encoders import SegmentFormat, samples_for
 from vidsr.media.reader import plane_view
+from vidsr.media.scc import record_path, write_record
+from vidsr.media.sequence import Pattern
 
 _MAX_REORDERING = 16  # frames by which an encoder's decoding order may run ahead of the shown one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Naming:
+    """How the pictures of a target are named and numbered."""
+
+    pattern: Pattern
+    offset: int | None  # a picture's number minus its frame's time stamp; None: counted from 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +55,7 @@ class EncodeSettings:
     time_base: Fraction
     frame_rate: Fraction  # for rate control only
     sample_aspect_ratio: Fraction
+    naming: Naming | None = None  # for pictures only
 
 
 class SegmentWriter:
@@ -60,6 +72,7 @@ class SegmentWriter:
         self._settings = settings
         self._last_pts = -1
         self._decoding_times: deque[int] = deque()
+        self._captions: dict[int, bytes] = {}  # by pts: to be put into packets, or all if the codec has no place
         self._samples = samples_for(settings.codec, settings.picture.layout)
         self._reformatter = VideoReformatter()
         with target_errors(path):
@@ -67,6 +80,7 @@ class SegmentWriter:
                 "file:" + os.fspath(self._part), "w", format=settings.segment_format, options=self._mux_options()
             )
             self._stream = self._open_stream()
+        self._codec = self._stream.codec_context.codec.canonical_name
 
     def _mux_options(self) -> dict[str, str]:
         # Decoding times before zero are normal with B-frames; the muxer must not move the whole stream for them.
@@ -98,7 +112,8 @@ class SegmentWriter:
 
         Args:
             planes: (height, width) uint8 or uint16 arrays in the order of the settings' layout; copied.
-            time: its stamp in ticks of the settings' time base, 0 or later, and later than the one before.
+            time: its stamp in ticks of the settings' time base, 0 or later, and later than the one before; captions
+                go into the picture, or where its codec has no place for them into the segment's record of captions.
         """
         picture = self._settings.picture
         frame = VideoFrame(picture.width, picture.height, picture.layout.name)
@@ -117,6 +132,8 @@ class SegmentWriter:
                     self._decoding_times.extend(range(time.pts - _MAX_REORDERING, time.pts))
                 self._decoding_times.append(time.pts)
             self._last_pts = time.pts
+            if time.captions is not None:
+                self._captions[time.pts] = time.captions
             self._mux(self._stream.encode(frame))
         self.num_frames += 1
 
@@ -125,13 +142,17 @@ class SegmentWriter:
         for packet in packets:
             if self._decoding_times:
                 packet.dts = self._decoding_times.popleft()
-        self._container.mux(packets)
+            if packet.pts in self._captions and self._codec in CARRYING_CODECS:
+                packet = _with_captions(packet, self._codec, self._captions.pop(packet.pts))
+            self._container.mux_one(packet)
 
     def close(self) -> None:
         """Flush encoder, file and disk cache, then publish the file under its name."""
         with target_errors(self._path):
             self._mux(self._stream.encode(None))
             self._container.close()
+            if self._captions:
+                write_record(record_path(self._path), self._captions.items())
             publish(self._part, self._path)
 
     def abandon(self) -> None:
@@ -139,6 +160,13 @@ class SegmentWriter:
         with suppress(av.error.FFmpegError, OSError, ValueError):  # the failure that led here is the one to report
             self._container.close()
         self._part.unlink(missing_ok=True)
+
+
+def _with_captions(packet: Packet[VideoStream], codec: str, captions: bytes) -> Packet[VideoStream]:
+    new = cast("Packet[VideoStream]", Packet(embed(codec, bytes(packet), captions)))
+    new.pts, new.dts, new.duration = packet.pts, packet.dts, packet.duration
+    new.time_base, new.is_keyframe, new.stream = packet.time_base, packet.is_keyframe, packet.stream
+    return new
 
 
 def set_color(target: VideoCodecContext | VideoFrame, picture: PictureFormat) -> None:

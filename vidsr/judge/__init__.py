@@ -1,0 +1,1 @@
+"""What two surveys of files say about each other, check by check."""

@@ -1,0 +1,66 @@
+"""Any source by its path: a video file, a sequence of pictures, an animated WebP; each probed and read by its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+from vidsr.errors import UsageError
+from vidsr.media import animation, fields, picture_reader, reader
+from vidsr.media.deinterlace import FieldWork
+from vidsr.media.fields import Scan
+from vidsr.media.probe import SourceInfo
+from vidsr.media.probe import probe as probe_video
+from vidsr.media.reader import DecodedFrame, OnNotice, Window
+from vidsr.media.sequence import find_sequence
+
+_PROGRESSIVE = Scan(
+    kind="progressive", field_order=None, flagged="progressive", flagged_order=None, frame_order=None, found_by="flags"
+)
+
+
+def probe(path: Path, rate: Fraction | None = None) -> SourceInfo:
+    """Find out what a path holds.
+
+    Args:
+        path: a video file, a folder of numbered pictures, a pattern such as shot.%04d.png or shot.####.exr, or a
+            single picture.
+        rate: frames per second of a sequence; None: 24.
+
+    Raises:
+        SourceError: nothing readable there. UsageError: a rate for a file that has its own times.
+    """
+    sequence = find_sequence(path)
+    if sequence is not None:
+        return picture_reader.probe_pictures(path, sequence, rate)
+    if rate is not None:
+        raise UsageError(f"{path}: rate is for image sequences; this file has times of its own, leave rate out")
+    return animation.probe_animation(path) if animation.is_animated_webp(path) else probe_video(path)
+
+
+def recognise_fields(source: SourceInfo) -> Scan:
+    """How the lines of a source were taken; pictures and animations are always progressive."""
+    return fields.recognise_fields(source) if is_video_file(source) else _PROGRESSIVE
+
+
+def read_frames(
+    source: SourceInfo, window: Window, on_notice: OnNotice, fields: FieldWork | None = None
+) -> Iterator[DecodedFrame]:
+    """Decode the frames of `window` in presentation order; see the module of its kind.
+
+    Raises:
+        UsageError: work on the fields of pictures, which only video files have.
+    """
+    if fields is not None and not is_video_file(source):
+        raise UsageError(f"{source.path}: holds pictures, not fields; leave deinterlace and detelecine out")
+    if source.sequence is not None:
+        return picture_reader.read_pictures(source, window, on_notice)
+    if animation.is_animated_webp(source.path):
+        return animation.read_animation(source, window, on_notice)
+    return reader.read_frames(source, window, on_notice, fields)
+
+
+def is_video_file(source: SourceInfo) -> bool:
+    """Whether FFmpeg reads the source as one file."""
+    return source.sequence is None and not animation.is_animated_webp(source.path)
