@@ -16,6 +16,7 @@
     │   ├── TargetBusyError (BlockingIOError)  another process is writing it            exit 75
     │   └── DiskFullError                   no space left; make some and try again     exit 75
     ├── VerificationError                   the output is not what the source was       exit 4
+    ├── RunStoppedError (RuntimeError)      stopped on request; the same run goes on later  exit 130
     ├── DeviceMemoryError (MemoryError)     not even the smallest tile fits            exit 1
     └── NumericError (ArithmeticError)      a network returned values that are no picture  exit 1
 
@@ -91,6 +92,10 @@ class DiskFullError(TargetError):
 
 class VerificationError(VidsrError):
     """An output that was written but is not its source, only larger; it stays for inspection."""
+
+
+class RunStoppedError(VidsrError, RuntimeError):
+    """A run was asked to stop and did, after a segment; the next run of the same kind goes on from there."""
 
 
 class DeviceMemoryError(VidsrError, MemoryError):

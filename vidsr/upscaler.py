@@ -79,6 +79,7 @@ class Upscaler:
     def __init__(self, options: UpscaleOptions | None = None, on_event: OnEvent = ignore) -> None:
         self.options = options or UpscaleOptions()
         self.device = resolve_device(self.options.device)
+        self.precision = self._precision()
         self.model = choose_model(self.options, self.device, on_event)
         self._kernel: Kernel = "lanczos"
         self._engine = self._load_engine(on_event)
@@ -95,7 +96,7 @@ class Upscaler:
         return self._engine.info
 
     def _load_engine(self, on_event: OnEvent) -> Engine:
-        denoises, precision = self.options.denoise < 1, self._precision()
+        denoises, precision = self.options.denoise < 1, self.precision
         if self.model.path is None:
             if denoises:
                 raise UsageError(f"denoise needs realesr-general-x4v3; {self.model.name} is no network")

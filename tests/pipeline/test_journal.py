@@ -15,13 +15,15 @@ IDENTITY = {"source": "abc", "crf": "17"}
 
 @pytest.fixture
 def plan(tmp_path):
-    return make_plan(tmp_path / "out.mkv", range(50), [], None, None, min_frames=10, max_frames=10)
+    plan = make_plan(tmp_path / "out.mkv", range(50), [], None, None, min_frames=10, max_frames=10)
+    plan.work_folder.mkdir()
+    return plan
 
 
 def finish(journal, plan, index, data=b"a segment"):
     segment = plan.segments[index]
     plan.segment_path(segment).write_bytes(data + bytes([index]))
-    journal.add(segment, segment.num_frames)
+    journal.add(segment, segment.num_frames, 1.5)
 
 
 def left(journal):
@@ -93,7 +95,7 @@ def test_damaged_records_are_no_records(plan):
         b"\xff\xfe",
         b"null",
         b'{"index": 1}',
-        b'{"index": 1, "num_frames": 1, "num_bytes": 1, "sha256": "", "x": 1}',
+        b'{"index": 1, "num_frames": 1, "num_bytes": 1, "sha256": "", "seconds": 1, "x": 1}',
     ]
     (plan.work_folder / "journal.jsonl").write_bytes(b"\n".join(lines))
     assert read_records(plan.work_folder) == {}
@@ -118,3 +120,18 @@ def test_the_plan_is_readable_for_others(plan):
     content = json.loads((plan.work_folder / "plan.json").read_text())
     assert content["identity"] == IDENTITY
     assert [s["num_frames"] for s in content["segments"]] == [10] * 5
+
+
+def test_a_segment_may_be_a_folder_of_pictures_or_nothing(plan):
+    journal = Journal(plan, IDENTITY)
+    folder = plan.segment_path(plan.segments[0])
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(b"picture")
+    journal.add(plan.segments[0], 3, 1.0)
+    journal.add(plan.segments[1], 0, 1.0)  # nothing could be decoded there
+    assert left(Journal(plan, IDENTITY)) == [2, 3, 4]
+    assert journal.num_frames == 3
+    assert journal.num_frames_before(plan.segments[2]) == 3 > journal.num_frames_before(plan.segments[0]) == 0
+    (folder / "1.png").rename(folder / "7.png")
+    assert left(Journal(plan, IDENTITY)) == [0, 2, 3, 4]

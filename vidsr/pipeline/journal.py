@@ -21,9 +21,10 @@ class Record:
     """One finished segment, as it was when it was finished."""
 
     index: int
-    num_frames: int
+    num_frames: int  # 0: a damaged source yielded none, and there is no file
     num_bytes: int
     sha256: str
+    seconds: float  # that it took
 
 
 class Journal:
@@ -39,7 +40,6 @@ class Journal:
 
     def __init__(self, plan: Plan, identity: Mapping[str, str]) -> None:
         self._folder, self._plan = plan.work_folder, plan
-        self._folder.mkdir(exist_ok=True)
         content = {"format": _FORMAT, "identity": dict(identity), "segments": [asdict(s) for s in plan.segments]}
         stored = read_plan(self._folder)
         if stored is None:  # nothing here, or a crash before anything could be done
@@ -62,16 +62,38 @@ class Journal:
     def remaining(self) -> list[Segment]:
         return [segment for segment in self._plan.segments if segment.index not in self.records]
 
-    def add(self, segment: Segment, num_frames: int) -> None:
+    @property
+    def num_frames(self) -> int:
+        """Frames of all finished segments."""
+        return sum(record.num_frames for record in self.records.values())
+
+    def num_frames_before(self, segment: Segment) -> int:
+        """Frames of the finished segments that come before one."""
+        return sum(record.num_frames for index, record in self.records.items() if index < segment.index)
+
+    def add(self, segment: Segment, num_frames: int, seconds: float) -> None:
         """Note that a segment's file is complete and under its name; on disk when this returns."""
         path = self._plan.segment_path(segment)
-        record = Record(index=segment.index, num_frames=num_frames, num_bytes=path.stat().st_size, sha256=_digest(path))
+        num_bytes, digest = _measure(path) if num_frames else (0, "")
+        record = Record(
+            index=segment.index,
+            num_frames=num_frames,
+            num_bytes=num_bytes,
+            sha256=digest,
+            seconds=round(seconds, 3),
+        )
         with (self._folder / _RECORDS_NAME).open("ab") as file:
             # A line that a crash cut short must not swallow this one.
             file.write(b"\n" + json.dumps(asdict(record)).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
         self.records[segment.index] = record
+
+
+def clear(folder: Path) -> None:
+    """Forget a work folder's run. Its files stay until they are written anew, but count no longer."""
+    for name in (_PLAN_NAME, _RECORDS_NAME):
+        (folder / name).unlink(missing_ok=True)
 
 
 def read_plan(folder: Path) -> dict[str, object] | None:
@@ -100,15 +122,22 @@ def read_records(folder: Path) -> dict[int, Record]:
 
 
 def _is_sound(path: Path, record: Record) -> bool:
+    if record.num_frames == 0:
+        return True
     try:
-        return path.stat().st_size == record.num_bytes and _digest(path) == record.sha256
+        return _measure(path) == (record.num_bytes, record.sha256)
     except FileNotFoundError:
         return False
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _measure(path: Path) -> tuple[int, str]:
+    """(bytes, SHA-256) of a segment: a file, or a folder of pictures."""
+    num_bytes, digest = 0, hashlib.sha256()
+    for file_path in sorted(path.iterdir()) if path.is_dir() else [path]:
+        with file_path.open("rb") as file:
+            digest.update(f"{file_path.name} ".encode() + hashlib.file_digest(file, "sha256").digest())
+        num_bytes += file_path.stat().st_size
+    return num_bytes, digest.hexdigest()
 
 
 def _difference(stored: Mapping[str, object], wanted: Mapping[str, object], folder: Path) -> str:
