@@ -7,7 +7,8 @@ import json
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn, ParamSpec
 
@@ -99,3 +100,19 @@ def exits(command: Callable[P, None]) -> Callable[P, None]:
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
     raise TerminatedError
+
+
+@contextmanager
+def stops_on_interrupt(request_stop: Callable[[], None]) -> Iterator[None]:
+    """Let the first Ctrl-C ask for a stop, and the second one stop at once, while the block runs."""
+
+    def on_interrupt(signum: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        request_stop()
+        print("vidsr: stops after this segment; Ctrl-C again stops now", file=sys.stderr)
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

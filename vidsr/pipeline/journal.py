@@ -27,6 +27,18 @@ class Record:
     seconds: float  # that it took
 
 
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far the run of a work folder has come."""
+
+    num_segments: int
+    num_segments_done: int
+    num_frames: int
+    num_frames_done: int
+    num_bytes_done: int
+    frames_per_second: float | None  # of the segments that are done
+
+
 class Journal:
     """The journal of one work folder.
 
@@ -103,6 +115,24 @@ def read_plan(folder: Path) -> dict[str, object] | None:
     except (FileNotFoundError, ValueError):
         return None
     return content if isinstance(content, dict) and content.get("format") == _FORMAT else None
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """How far a work folder's run has come; None if there is none."""
+    stored = read_plan(folder)
+    segments = stored.get("segments") if stored is not None else None
+    if not isinstance(segments, list):
+        return None
+    records = read_records(folder).values()
+    num_frames, seconds = sum(record.num_frames for record in records), sum(record.seconds for record in records)
+    return Progress(
+        num_segments=len(segments),
+        num_segments_done=len(records),
+        num_frames=sum(segment["num_frames"] for segment in segments),
+        num_frames_done=num_frames,
+        num_bytes_done=sum(record.num_bytes for record in records),
+        frames_per_second=num_frames / seconds if seconds else None,
+    )
 
 
 def read_records(folder: Path) -> dict[int, Record]:
