@@ -86,7 +86,8 @@ def check_picture(
             drift = (b - a).mean(axis=(0, 1))
     share = 0.5 if is_damaged else 0.9 if source.is_interlaced else 1.0
     judged = float(np.quantile(differences, share, method="lower")) if differences else 0.0
-    allowed = _ALLOWED_DIFFERENCE * max(_FEW_PIXELS * THUMBNAIL_PX / min(source.width, source.height), 1.0)
+    few = _FEW_PIXELS * THUMBNAIL_PX / min(source.width, source.height)
+    allowed = _ALLOWED_DIFFERENCE * max(few, 1.0) ** 2
     colours = ", ".join(f"{name} {value:+.1f}" for name, value in zip("RGB", drift, strict=True))
     return Check(
         name="picture",
