@@ -29,6 +29,7 @@ from vidsr.frames import UNSPECIFIED, Crop
 from vidsr.media.crop import read_crop
 from vidsr.media.payload import TEXT_SUBTITLES, bare_payload, short_digest, shows_nothing, words_of
 from vidsr.media.sidedata import side_data_of
+from vidsr.media.timecode import tagged_timecode
 
 if TYPE_CHECKING:
     AnyPacket = Packet[Stream]  # generic for type checkers only
@@ -189,10 +190,10 @@ class _Collecting:
         self.stamps: array[int] = array("q")
         self.num_packets = 0
         self.breaks_off: str | None = None
-        self.timecode = container.metadata.get("timecode")
+        self.timecode = tagged_timecode(container.metadata)
         self._gathered = {s.index: _Gathered() for s in container.streams if s.index != video.index}
         for stream in container.streams:
-            self.timecode = self.timecode or stream.metadata.get("timecode") or stream.metadata.get("TIMECODE")
+            self.timecode = self.timecode or tagged_timecode(stream.metadata)
 
     def run(self) -> None:
         try:
