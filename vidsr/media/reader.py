@@ -316,7 +316,7 @@ def _runs(positions: list[int]) -> list[tuple[int, int]]:
 
 
 def _seek(container: InputContainer, stream: VideoStream, pts: int) -> bool:
-    """Go to a keyframe at or before `pts`. False where the format cannot, as bare MJPEG; the container is spent then."""
+    """Go to a keyframe at or before `pts`. False where bare MJPEG cannot: the container is spent then."""
     try:
         container.seek(pts, stream=stream)
     except av.error.FFmpegError:
