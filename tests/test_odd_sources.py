@@ -54,6 +54,22 @@ def test_parts_of_bare_streams(ffmpeg, look, tmp_path, name, codec):
     assert look.video(tmp_path / "out.mkv").count == 5
 
 
+def test_bare_streams_are_cut_by_the_rate_of_their_header(ffmpeg, look, tmp_path):
+    source = ffmpeg("in.h264", "-c:v", "libx264", pattern="testsrc2=s=160x120:r=30:d=1")  # FFmpeg's average is 25
+    part = vidsr.UpscaleOptions(**{**vars(OPTIONS), "start": Fraction("0.21"), "stop": Fraction("0.57")})
+    vidsr.upscale_video(source, tmp_path / "out.mkv", part)
+    assert look.video(tmp_path / "out.mkv").count == 11
+
+
+def test_sound_of_a_transport_stream_in_mp4_is_all_kept(ffmpeg, tmp_path):
+    sine = ("-f", "lavfi", "-i", "sine=r=48000:d=1")
+    source = ffmpeg("in.ts", "-c:v", "libx264", "-c:a", "mp2", audio=sine)
+    options = vidsr.UpscaleOptions(**{**vars(OPTIONS), "codec": "libx264"})
+    vidsr.upscale_video(source, tmp_path / "out.mp4", options)
+    verdict = verify(source, tmp_path / "out.mp4")
+    assert [check for check in verdict.checks if check.outcome != "ok"] == []
+
+
 def test_dithered_animations_have_no_fields(ffmpeg):
     source = ffmpeg("in.gif", pattern="testsrc2=s=160x120:r=10:d=1")
     assert recognise_fields(probe(source)).kind == "progressive"

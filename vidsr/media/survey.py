@@ -308,6 +308,7 @@ def _picture(path: Path, collected: _Collecting) -> Picture:
         crop = read_crop(container, stream, frame)
         if stream.time_base is None:
             raise SourceError(f"{path}: its video has no time base")
+        stamps = collected.sorted_stamps()
         range_code = int(frame.color_range) or int(context.color_range)
         full_range = True if frame.format.name.startswith("yuvj") else {1: False, 2: True}.get(range_code)
         alpha_tag = {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode")
@@ -328,8 +329,9 @@ def _picture(path: Path, collected: _Collecting) -> Picture:
             is_interlaced=bool(frame.interlaced_frame),
             side_data={name: bytes(data) for name, data in (side_data_of(frame) or {}).items()},
             time_base=stream.time_base,
-            rate=stream.average_rate or stream.guessed_rate,
-            pts=collected.sorted_stamps(),
+            # FFmpeg averages bare streams to 25 whatever their header says.
+            rate=(stream.average_rate if len(stamps) else None) or stream.guessed_rate or stream.average_rate,
+            pts=stamps,
             num_packets=collected.num_packets,
             thumbnail=thumbnail(frame, crop, VideoReformatter()),
             flags=_flags(stream),
