@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import vidsr
 from vidsr.cli.main import app
+from vidsr.judge.streams import lost_tags
 from vidsr.media.probe import probe as probe_video
 from vidsr.media.source import probe, recognise_fields
 from vidsr.media.survey import survey
@@ -68,6 +69,11 @@ def test_sound_of_a_transport_stream_in_mp4_is_all_kept(ffmpeg, tmp_path):
     vidsr.upscale_video(source, tmp_path / "out.mp4", options)
     verdict = verify(source, tmp_path / "out.mp4")
     assert [check for check in verdict.checks if check.outcome != "ok"] == []
+
+
+def test_a_title_that_mp4_calls_a_name_is_kept():
+    assert lost_tags({"title": "A"}, {"name": "A"}) == []
+    assert lost_tags({"title": "A"}, {"name": "B"}) == ["title"]
 
 
 def test_dithered_animations_have_no_fields(ffmpeg):

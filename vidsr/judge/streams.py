@@ -258,6 +258,7 @@ def check_extra(pairs: Sequence[tuple[Track, Track | None]], output: Survey) -> 
 def lost_tags(source: Mapping[str, str], *outputs: Mapping[str, str]) -> list[str]:
     """Keys whose value is in none of the outputs' tags under the same key, whatever its case."""
     after = {key.lower(): value for output in reversed(outputs) for key, value in output.items()}
+    after.setdefault("title", after.get("name", ""))  # what MP4's demuxer calls a track's title
     lost = []
     for key, value in source.items():
         plain = re.sub(r"-[a-z]{3}$", "", key.lower())  # "title-eng" repeats "title"
