@@ -240,7 +240,8 @@ def start(clip, target, num_lines):
         command(clip, target), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     for _ in range(num_lines):
-        assert process.stdout.readline()
+        if not process.stdout.readline():
+            pytest.fail(f"ended with {process.wait()}: {process.communicate()[1]}")
     return process
 
 
