@@ -46,6 +46,7 @@ class Result:
     seconds_elapsed: float
     stage_times: StageTimes
     color_drift: tuple[float, float, float]  # mean R', G', B' of the result less the source's, in levels of 255
+    num_recomputed: int  # frames that were no picture at first and were computed again in fp32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,7 @@ class Run:
     def __init__(self, prepared: Prepared, on_event: OnEvent = ignore, *, upscaler: Upscaler | None = None) -> None:
         self.prepared, self.on_event = prepared, on_event
         self.upscaler = upscaler or Upscaler(prepared.options, on_event)
+        self.num_recomputed = 0
 
     @property
     def batch(self) -> int:
@@ -86,7 +88,8 @@ class Run:
         """Make the target.
 
         Raises:
-            TargetError, DiskFullError, SourceError, DeviceMemoryError: and no file is left under the target's name.
+            TargetError, DiskFullError, SourceError, DeviceMemoryError, NumericError: and no file is left under the
+                target's name.
             VerificationError: the target is complete and stays, but differs from its source in what it should not.
         """
         began = time.perf_counter()
@@ -109,10 +112,23 @@ class Run:
                     folder.rmdir()
         seconds = time.perf_counter() - began
         target = self.prepared.target
-        self.on_event(Finished(target=target, num_frames=num_frames, seconds_elapsed=seconds, color_drift=drift))
+        self.on_event(
+            Finished(
+                target=target,
+                num_frames=num_frames,
+                seconds_elapsed=seconds,
+                color_drift=drift,
+                num_recomputed=self.num_recomputed,
+            )
+        )
         self._check()
         return Result(
-            target=target, num_frames=num_frames, seconds_elapsed=seconds, stage_times=times, color_drift=drift
+            target=target,
+            num_frames=num_frames,
+            seconds_elapsed=seconds,
+            stage_times=times,
+            color_drift=drift,
+            num_recomputed=self.num_recomputed,
         )
 
     def _publish(self) -> int:
@@ -184,6 +200,7 @@ class Run:
             self.prepared.picture,
             self.prepared.orientation,
             open_lane(self.upscaler.device),
+            time_base=self.prepared.delivered.video.time_base,
             batch=batch,
             queue_batches=_QUEUE_BATCHES,
         )
@@ -198,6 +215,10 @@ class Run:
             capacity=_QUEUE_BATCHES,
             rings=(worker.free_inputs, worker.free_outputs),
         )
+        if worker.num_recomputed:
+            self.num_recomputed += worker.num_recomputed
+            text = f"{worker.num_recomputed} frames were no pictures at first and were computed again in fp32"
+            self.on_event(Notice(text=text))
         red, green, blue = worker.color_drift()
         return times, (255 * red, 255 * green, 255 * blue)
 

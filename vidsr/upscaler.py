@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, cast
 
@@ -78,6 +79,7 @@ class Upscaler:
 
     def __init__(self, options: UpscaleOptions | None = None, on_event: OnEvent = ignore) -> None:
         self.options = options or UpscaleOptions()
+        self._on_event = on_event
         self.device = resolve_device(self.options.device)
         self.model = choose_model(self.options, self.device, on_event)
         self._kernel: Kernel = "lanczos"
@@ -93,6 +95,13 @@ class Upscaler:
     @property
     def engine_info(self) -> EngineInfo:
         return self._engine.info
+
+    @cached_property
+    def exact(self) -> Upscaler:
+        """The same in fp32, made when first asked for; itself where that is what it computes in."""
+        if self._engine.info.precision == "fp32":
+            return self
+        return Upscaler(replace(self.options, precision="fp32"), self._on_event)
 
     def _load_engine(self, on_event: OnEvent) -> Engine:
         denoises, precision = self.options.denoise < 1, self._precision()

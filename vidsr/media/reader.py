@@ -17,7 +17,7 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from vidsr.frames import Crop, FrameTime, PictureFormat, Plane, SampleType
+from vidsr.frames import Crop, FrameTime, PictureFormat, Plane, SampleType, clock_text
 from vidsr.media.captions import captions_of
 from vidsr.media.deinterlace import FieldFilter, FieldWork
 from vidsr.media.probe import SourceInfo, find_video_stream, open_decoder, open_source
@@ -200,7 +200,7 @@ class _Reading:
 
     def _note_error(self, error: av.error.FFmpegError, packet: Packet[VideoStream] | None) -> None:
         stamp = packet.pts if packet is not None else None
-        where = "" if stamp is None else f" at {_clock(stamp * self.source.video.time_base)}"
+        where = "" if stamp is None else f" at {clock_text(stamp * self.source.video.time_base)}"
         self.errors.append(f"{error.strerror}{where}")
 
     def _time(self, frame: VideoFrame) -> FrameTime:
@@ -214,7 +214,7 @@ class _Reading:
             pts = self.num_frames * ticks if self.last_pts is None else self.last_pts + ticks
         if self.last_pts is not None and pts <= self.last_pts:
             self._notice_once(
-                f"time stamps stand still or go backwards at {_clock(pts * self.source.video.time_base)}; "
+                f"time stamps stand still or go backwards at {clock_text(pts * self.source.video.time_base)}; "
                 "such frames are shown one tick after the one before"
             )
             pts = self.last_pts + 1
@@ -240,7 +240,7 @@ class _Reading:
         if not same_size:
             self._notice_once(
                 f"the picture changes size to {frame.width}x{frame.height} at "
-                f"{_clock(time.pts * self.source.video.time_base / ticks)}; it is scaled to the first size, "
+                f"{clock_text(time.pts * self.source.video.time_base / ticks)}; it is scaled to the first size, "
                 f"{width}x{height}"
             )
         if not same_size or frame.format.name.replace("yuvj", "yuv") != layout.name:
@@ -280,7 +280,7 @@ class _Reading:
         if self.num_corrupt:
             parts.append(f"{self.num_corrupt} frames with visible damage")
         if self.missing:
-            spots = [(_clock(stamps[a] * base), _clock(stamps[b] * base)) for a, b in _runs(self.missing)]
+            spots = [(clock_text(stamps[a] * base), clock_text(stamps[b] * base)) for a, b in _runs(self.missing)]
             ranges = ", ".join(first if first == last else f"{first} to {last}" for first, last in spots)
             parts.append(f"{len(self.missing)} frames could not be decoded, at {ranges}")
         else:
@@ -311,11 +311,3 @@ def _runs(positions: list[int]) -> list[tuple[int, int]]:
         else:
             runs.append((position, position))
     return runs
-
-
-def _clock(seconds: Fraction) -> str:
-    total = float(seconds)
-    sign, total = ("-" if total < 0 else ""), abs(total)
-    minutes, rest = divmod(total, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{sign}{hours}:{minutes:02d}:{rest:06.3f}"
