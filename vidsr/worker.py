@@ -12,6 +12,7 @@ from torch import Tensor
 from vidsr.color import alpha_to_float, float_to_alpha, planes_to_rgb, rgb_to_planes
 from vidsr.engines.devices import memory_errors
 from vidsr.errors import DeviceMemoryError, NumericError
+from vidsr.events import Notice
 from vidsr.frames import PictureFormat, clock_text
 from vidsr.geometry import Orientation
 from vidsr.guard import NUM_MEASURES, fault, measure, worse_of
@@ -112,6 +113,8 @@ class FrameWorker:
                 if at_once == 1:
                     raise
             self._max_frames = at_once // 2
+            text = f"out of memory with colour and size of {at_once} frames at once: goes on with {self._max_frames}"
+            upscaler.on_event(Notice(text=text))
             if planes[0].is_cuda:  # behind the handler, whose traceback would keep alive what is to be freed
                 torch.cuda.empty_cache()
 
