@@ -236,7 +236,8 @@ class Run:
             yield batch
 
     def _read(self, window: Window, on_notice: Callable[[str], None]) -> Iterator[DecodedFrame]:
-        return read_frames(self.prepared.source, window, on_notice, self.prepared.fields)
+        stop_at_damage = self.prepared.options.on_decode_error == "stop"
+        return read_frames(self.prepared.source, window, on_notice, self.prepared.fields, stop_at_damage=stop_at_damage)
 
     def _encode(self, worker: FrameWorker, segment: Segment, batches: Iterator[HostBatch]) -> None:
         began = time.perf_counter()

@@ -17,6 +17,7 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from vidsr.errors import SourceError
 from vidsr.frames import Crop, FrameTime, PictureFormat, Plane, SampleType, clock_text
 from vidsr.media.captions import captions_of
 from vidsr.media.deinterlace import FieldFilter, FieldWork
@@ -53,7 +54,12 @@ class Window:
 
 
 def read_frames(
-    source: SourceInfo, window: Window, on_notice: OnNotice, fields: FieldWork | None = None
+    source: SourceInfo,
+    window: Window,
+    on_notice: OnNotice,
+    fields: FieldWork | None = None,
+    *,
+    stop_at_damage: bool = False,
 ) -> Iterator[DecodedFrame]:
     """Decode the frames of `window` in presentation order.
 
@@ -65,11 +71,12 @@ def read_frames(
         window: the part, in ticks of `delivered(source, fields)`.
         on_notice: told about damage, in sentences.
         fields: what is done to the frames first; times and their number may then differ from the source's.
+        stop_at_damage: raise at the first damage what would else be reported.
 
     Raises:
-        SourceError: the file can no longer be opened, or has no video stream any more.
+        SourceError: the file can no longer be opened, or has no video stream any more; or it is damaged.
     """
-    reading = _Reading(source, window.coarser(fields.ticks if fields else 1), on_notice, fields)
+    reading = _Reading(source, window.coarser(fields.ticks if fields else 1), on_notice, fields, stop_at_damage)
     yield from reading.frames(window)
 
 
@@ -83,6 +90,7 @@ class _Reading:
     window: Window  # in the source's own ticks
     on_notice: OnNotice
     fields: FieldWork | None
+    stop_at_damage: bool
     last_pts: int | None = None
     num_frames: int = 0
     errors: list[str] = field(default_factory=list)
@@ -115,7 +123,9 @@ class _Reading:
                 num_after += 1
             else:
                 self._tick_off(time.pts)
-                self.num_corrupt += frame.is_corrupt
+                if frame.is_corrupt:
+                    self.num_corrupt += 1
+                    self._stop_if_asked(time.pts, "a frame with visible damage")
             if self.window.start is not None and time.pts < self.window.start:
                 before.append((frame, time))
                 continue
@@ -202,6 +212,15 @@ class _Reading:
         stamp = packet.pts if packet is not None else None
         where = "" if stamp is None else f" at {clock_text(stamp * self.source.video.time_base)}"
         self.errors.append(f"{error.strerror}{where}")
+        self._stop_if_asked(stamp, error.strerror)
+
+    def _stop_if_asked(self, pts: int | None, what: str) -> None:
+        if self.stop_at_damage:
+            where = "" if pts is None else f" at {clock_text(pts * self.source.video.time_base)}"
+            raise SourceError(
+                f"{self.source.path}: damaged{where} ({what}); decoding stops there as on_decode_error asks: get a "
+                "whole copy, or go on with what can be decoded by on_decode_error=report"
+            )
 
     def _time(self, frame: VideoFrame) -> FrameTime:
         """The frame's own stamp; made up only where there is none, moved only where it would go backwards."""
@@ -266,12 +285,17 @@ class _Reading:
                 return
             if stamp in self.window and stamp != pts:
                 self.missing.append(self.next_expected)
+                if not self._has_hidden_frames:
+                    self._stop_if_asked(stamp, "a frame cannot be decoded")
             self.next_expected += 1
+
+    @property
+    def _has_hidden_frames(self) -> bool:
+        return self.source.video.codec in _CODECS_WITH_HIDDEN_FRAMES
 
     def _report_gaps(self) -> None:
         self._tick_off(None)
-        hidden_frames = self.source.video.codec in _CODECS_WITH_HIDDEN_FRAMES
-        if not self.errors and not self.num_corrupt and (hidden_frames or not self.missing):
+        if not self.errors and not self.num_corrupt and (self._has_hidden_frames or not self.missing):
             return
         base, stamps = self.source.video.time_base, self.source.pts
         parts = list(self.errors[:1])
