@@ -287,6 +287,20 @@ def test_colour_and_size_too_go_on_with_fewer_frames(free, make_clip, tmp_path, 
     assert len(texts) == (2 if num_frames_that_fit == 1 else 1)
 
 
+def test_frames_that_cannot_fit_are_refused_by_an_estimate(make_clip, tmp_path, monkeypatch):
+    clip = make_clip(frames=3)
+    options = UpscaleOptions(model="nearest", device="cpu", batch=2)
+    prepared = prepare(clip.path, tmp_path / "out.mkv", options, overwrite=False)
+    # 4 batches of 2 frames in 4:2:0 on both sides, and RGB in floating point of one frame in and two out.
+    needed = 8 * (64 * 48 * 3 // 2) * 5 + 12 * (64 * 48) * 9
+    monkeypatch.setattr(vidsr.worker, "free_bytes", lambda device: needed - 1)
+    with pytest.raises(DeviceMemoryError, match=r"frames of 64x48 made 128x96 need at least 0\.0 GiB .*smaller scale"):
+        Run(prepared).execute()
+    assert not prepared.target.exists()
+    monkeypatch.setattr(vidsr.worker, "free_bytes", lambda device: needed)
+    assert Run(prepared).execute().num_frames == 3
+
+
 def test_one_frame_that_does_not_fit_fails_the_run(free, make_clip, tmp_path, monkeypatch):
     clip = make_clip(frames=5)
     options = UpscaleOptions(model="lanczos", device="cpu", batch=2)

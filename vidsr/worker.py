@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vidsr.color import alpha_to_float, float_to_alpha, planes_to_rgb, rgb_to_planes
-from vidsr.engines.devices import memory_errors
+from vidsr.engines.devices import free_bytes, memory_errors
 from vidsr.errors import DeviceMemoryError, NumericError
 from vidsr.events import Notice
 from vidsr.frames import PictureFormat, clock_text
@@ -34,6 +34,9 @@ class FrameWorker:
         time_base: seconds per tick of the frames' times, for messages.
         batch: frames per batch.
         queue_batches: batches that may wait between two stages; sizes the rings.
+
+    Raises:
+        DeviceMemoryError: this machine has not the memory that frames of such a size need at the very least.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class FrameWorker:
         )
         # One being filled, one being read, those in the queue between and those in flight.
         num_batches = queue_batches + lane.depth + 2
+        _require_memory(source, target, num_batches * batch, is_device=upscaler.device.type == "cpu")
         self.free_inputs = Channel(
             num_batches, [HostBatch(source, batch, pinned=lane.pinned) for _ in range(num_batches)]
         )
@@ -190,6 +194,24 @@ class FrameWorker:
                 "at the source there"
             )
         self.num_recomputed += 1
+
+
+def _require_memory(source: PictureFormat, target: PictureFormat, num_frames: int, *, is_device: bool) -> None:
+    """Refuse what cannot fit by any reckoning: a system that lends more than it has would end the process later.
+
+    Counted are the rings, and where the host computes as well, one frame as RGB: as it comes, as it is enlarged, and
+    that once more while it becomes planes.
+    """
+    num_bytes = num_frames * (source.num_bytes + target.num_bytes)
+    if is_device:
+        num_bytes += 12 * (source.width * source.height + 2 * target.width * target.height)
+    free = free_bytes(torch.device("cpu"))
+    if num_bytes > free:
+        raise DeviceMemoryError(
+            f"frames of {source.width}x{source.height} made {target.width}x{target.height} need at least "
+            f"{num_bytes / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free; choose a smaller scale or "
+            "batch; if the source is not that large, it is damaged"
+        )
 
 
 def _nan_if_infinite(x_nchw: Tensor) -> Tensor:

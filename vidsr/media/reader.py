@@ -212,7 +212,7 @@ class _Reading:
         stamp = packet.pts if packet is not None else None
         where = "" if stamp is None else f" at {clock_text(stamp * self.source.video.time_base)}"
         self.errors.append(f"{error.strerror}{where}")
-        self._stop_if_asked(stamp, error.strerror)
+        self._stop_if_asked(stamp, error.strerror or "a packet that cannot be decoded")
 
     def _stop_if_asked(self, pts: int | None, what: str) -> None:
         if self.stop_at_damage:
