@@ -22,6 +22,7 @@ from vidsr.media.probe import probe
 from vidsr.media.reader import Window, read_frames
 from vidsr.options import UpscaleOptions
 from vidsr.prepare import prepare
+from vidsr.segments import batch_size
 from vidsr.upscale import Run
 
 
@@ -49,7 +50,8 @@ def main() -> None:
         result = run.execute()
     times = result.stage_times
     end_to_end_fps = result.num_frames / times.seconds
-    print(f"clip            {arguments.clip}, {result.num_frames} frames, batches of {run.batch}")
+    batch = batch_size(run.prepared, run.upscaler)
+    print(f"clip            {arguments.clip}, {result.num_frames} frames, batches of {batch}")
     print(f"model           {run.upscaler.model.name}, {run.upscaler.engine_info.precision} on {device}")
     print(f"network only    {network_fps:.3f} fps")
     print(f"end to end      {end_to_end_fps:.3f} fps, {end_to_end_fps / network_fps:.3f} of network only")
@@ -72,7 +74,7 @@ def _network_fps(run: Run, num_calls: int) -> float:
     picture = run.prepared.source.video.picture
     frame = next(read_frames(run.prepared.source, Window(), print))
     planes = [torch.from_numpy(plane.copy())[None].to(device) for plane in frame.planes]
-    rgb = planes_to_rgb(planes, picture).repeat(run.batch, 1, 1, 1)
+    rgb = planes_to_rgb(planes, picture).repeat(batch_size(run.prepared, run.upscaler), 1, 1, 1)
     seconds = []
     for _ in range(num_calls + 1):
         began = time.perf_counter()
@@ -80,7 +82,7 @@ def _network_fps(run: Run, num_calls: int) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - began)
-    return run.batch / statistics.median(seconds[1:])
+    return batch_size(run.prepared, run.upscaler) / statistics.median(seconds[1:])
 
 
 def _multiply_peak(device: torch.device, precision: str) -> float:

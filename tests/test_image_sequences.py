@@ -306,18 +306,22 @@ def test_nothing_is_replaced_unless_told(tmp_path):
     assert np.array_equal(read_picture(tmp_path / "out" / "a.0002.png")[1], given[2])
 
 
-def test_a_run_that_fails_leaves_nothing(tmp_path, monkeypatch):
+def test_a_run_that_fails_leaves_no_picture_and_goes_on_later(tmp_path, monkeypatch):
     fill(tmp_path / "in", numbers=range(1, 9))
     (tmp_path / "there").mkdir()
 
     def fail(*_):
         raise RuntimeError("lightning")
 
-    monkeypatch.setattr("vidsr.upscale.publish_pictures", fail)
+    with monkeypatch.context() as patched:
+        patched.setattr("vidsr.upscale.publish_pictures", fail)
+        for target in ("new", "there"):
+            with pytest.raises(RuntimeError, match="lightning"):
+                upscale(tmp_path / "in", tmp_path / target)
+    assert not [name for folder in ("new", "there") for name in names(tmp_path / folder) if name.endswith(".png")]
     for target in ("new", "there"):
-        with pytest.raises(RuntimeError, match="lightning"):
-            upscale(tmp_path / "in", tmp_path / target)
-    assert names(tmp_path) == ["in", "there"] and names(tmp_path / "there") == []
+        upscale(tmp_path / "in", tmp_path / target)
+        assert names(tmp_path / target) == [f"a.{n:04d}.png" for n in range(1, 9)]
 
 
 @pytest.mark.parametrize(

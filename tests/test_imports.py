@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1] / "vidsr"
 # Each room may import those of the rows above its own, and of its own row only itself. The pipeline knows threads and
 # queues alone.
 LADDER = [
-    {"errors", "options", "frames", "events"},
+    {"errors", "options", "frames", "events", "fingerprint"},
     {"color", "guard", "light", "resample", "tiling", "geometry", "download", "store", "recipes"},
     {"media", "models", "limits"},
     {"engines"},
@@ -23,6 +23,7 @@ LADDER = [
     {"worker", "target", "verify"},
     {"naming"},
     {"prepare"},
+    {"segments", "identity"},
     {"upscale", "preview"},
     {"cli"},
     {"__main__"},

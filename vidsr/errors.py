@@ -4,6 +4,7 @@
     ├── UsageError (ValueError)             what was asked for makes no sense          exit 2
     │   ├── UnknownModelError (LookupError) no model of that name
     │   ├── TargetExistsError (FileExistsError)
+    │   ├── ResumeError (RuntimeError)      an unfinished run was begun with other options
     │   └── DeviceError (RuntimeError)      a device was asked for that is not there
     ├── WeightsError (ValueError)           a checkpoint that cannot be used           exit 2
     │   └── WeightsMissingError (FileNotFoundError)
@@ -12,8 +13,10 @@
     │   └── SourceMissingError (FileNotFoundError)
     ├── LossError (ValueError)              something would be lost and strict forbids  exit 5
     ├── TargetError (OSError)               the output cannot be written               exit 2
+    │   ├── TargetBusyError (BlockingIOError)  another process is writing it            exit 75
     │   └── DiskFullError                   no space left; make some and try again     exit 75
     ├── VerificationError                   the output is not what the source was       exit 4
+    ├── RunStoppedError (RuntimeError)      stopped on request; the same run goes on later  exit 130
     ├── DeviceMemoryError (MemoryError)     not even the smallest tile fits            exit 1
     └── NumericError (ArithmeticError)      a network returned values that are no picture  exit 1
 
@@ -41,6 +44,10 @@ class UnknownModelError(UsageError, LookupError):
 
 class TargetExistsError(UsageError, FileExistsError):
     """The target file is already there and overwriting was not asked for."""
+
+
+class ResumeError(UsageError, RuntimeError):
+    """Beside the target lies an unfinished run of other frames, options or weights."""
 
 
 class DeviceError(UsageError, RuntimeError):
@@ -75,12 +82,20 @@ class TargetError(VidsrError, OSError):
     """A target that cannot be written: no folder, no permission, a codec the container refuses."""
 
 
+class TargetBusyError(TargetError, BlockingIOError):
+    """Another process is writing this target."""
+
+
 class DiskFullError(TargetError):
     """The target's file system has no space left."""
 
 
 class VerificationError(VidsrError):
     """An output that was written but is not its source, only larger; it stays for inspection."""
+
+
+class RunStoppedError(VidsrError, RuntimeError):
+    """A run was asked to stop and did, after a segment; the next run of the same kind goes on from there."""
 
 
 class DeviceMemoryError(VidsrError, MemoryError):

@@ -29,17 +29,18 @@ class Progress:
     num_frames_done: int
     num_frames_expected: int | None
     seconds_elapsed: float
+    num_frames_before: int = 0  # of those done, by earlier runs that were interrupted
 
     @property
     def frames_per_second(self) -> float:
-        return self.num_frames_done / self.seconds_elapsed if self.seconds_elapsed > 0 else 0.0
+        num_frames = self.num_frames_done - self.num_frames_before
+        return num_frames / self.seconds_elapsed if self.seconds_elapsed > 0 else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        if not self.num_frames_expected or not self.num_frames_done:
+        if not self.num_frames_expected or not self.frames_per_second:
             return None
-        num_left = max(self.num_frames_expected - self.num_frames_done, 0)
-        return num_left * self.seconds_elapsed / self.num_frames_done
+        return max(self.num_frames_expected - self.num_frames_done, 0) / self.frames_per_second
 
 
 @dataclass(frozen=True, kw_only=True)

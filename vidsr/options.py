@@ -190,10 +190,13 @@ class UpscaleOptions:
         parsed: dict[str, Any] = {key: _parse(known[key], value, origin) for key, value in given.items()}
         return cls(**parsed)
 
+    def in_words(self) -> dict[str, str]:
+        """All that decides the pixels, as text."""
+        return {f.name: str(getattr(self, f.name)) for f in fields(self) if f.metadata["changes_pixels"]}
+
     def digest(self) -> str:
         """A short name for what these options make of a picture: the same digest, the same pixels."""
-        pixels = {f.name: str(getattr(self, f.name)) for f in fields(self) if f.metadata["changes_pixels"]}
-        return hashlib.sha256(json.dumps(pixels, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.in_words(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def meaning(name: str) -> str:

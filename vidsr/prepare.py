@@ -244,8 +244,8 @@ def _decide(
     fields = choose_field_work(info, scan, options)
     to_come = delivered(info, fields)
     window = _window(info, to_come, options)
-    num_frames = _num_frames(info, fields, window)
-    if num_frames == 0:
+    plan = _plan(info, to_come, fields, target, window)
+    if plan.num_frames_expected == 0:
         raise UsageError(f"{info.path}: no frame lies between start and stop; it has {len(info.pts)} frames")
     return Prepared(
         options=options,
@@ -259,7 +259,7 @@ def _decide(
         picture=picture,
         orientation=turned,
         window=window,
-        plan=make_plan(target, num_frames, window.start, window.stop),
+        plan=plan,
         copies=plan_copies(info, container),
         pictures=pictures,
     )
@@ -302,12 +302,20 @@ def _window(source: SourceInfo, delivered: SourceInfo, options: UpscaleOptions) 
     return Window(start, stop)
 
 
-def _num_frames(source: SourceInfo, fields: FieldWork | None, window: Window) -> int:
-    if fields is None:
-        return sum(pts in window for pts in source.pts)
-    coded = window.coarser(fields.ticks)
-    given = source.pts if fields.margin else [pts for pts in source.pts if pts in coded]
-    return sum(pts in window for pts in fields.stamps(given))
+def _plan(info: SourceInfo, to_come: SourceInfo, fields: FieldWork | None, target: Path, window: Window) -> Plan:
+    """Segments of the frames that will come; one alone where cutting would change them."""
+    if fields is not None and not fields.margin:  # detelecine: what comes depends on where reading begins
+        given = [pts for pts in info.pts if pts in window.coarser(fields.ticks)]
+        inside = [pts for pts in fields.stamps(given) if pts in window]
+        return make_plan(target, inside, [], window.start, window.stop, max_frames=max(len(inside), 1))
+    # Frames that share a time stamp must share a segment.
+    stamps = sorted(set(to_come.pts))
+    plan = make_plan(target, stamps, to_come.keyframe_pts, window.start, window.stop)
+    num_more = sum(pts in window for pts in to_come.pts) - plan.num_frames_expected
+    if not num_more:
+        return plan
+    last = replace(plan.segments[-1], num_frames=plan.segments[-1].num_frames + num_more)
+    return replace(plan, segments=(*plan.segments[:-1], last))
 
 
 def _lost_by_format(source: PixelLayout, target: PixelLayout) -> list[str]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,26 +13,21 @@ from pathlib import Path
 from vidsr import __version__
 from vidsr.engines.devices import device_name
 from vidsr.errors import SourceError, VerificationError
-from vidsr.events import Checked, Event, Finished, Notice, OnEvent, Progress, Started, ignore
+from vidsr.events import Checked, Event, Finished, Notice, OnEvent, Started, ignore
+from vidsr.identity import identity
 from vidsr.media.join import join
-from vidsr.media.picture_writer import PictureWriter, publish_pictures
-from vidsr.media.reader import DecodedFrame, Window
+from vidsr.media.picture_writer import publish_pictures
 from vidsr.media.scc import SCC_KIND, read_record, record_path, scc_text
-from vidsr.media.source import is_video_file, read_frames
-from vidsr.media.writer import SegmentWriter, publish, target_errors
+from vidsr.media.source import is_video_file
+from vidsr.media.writer import publish, target_errors
 from vidsr.options import UpscaleOptions
-from vidsr.pipeline.plan import Segment
-from vidsr.pipeline.stage import StageTimes, run_stages
+from vidsr.pipeline.journal import Journal, clear
+from vidsr.pipeline.lock import only_one
+from vidsr.pipeline.stage import StageTimes
 from vidsr.prepare import Prepared, prepare
-from vidsr.transfer import HostBatch, open_lane
+from vidsr.segments import Made, SegmentMaker, open_worker, read
 from vidsr.upscaler import Upscaler
 from vidsr.verify import verify
-from vidsr.worker import FrameWorker
-
-_QUEUE_BATCHES = 2
-# Frames per network call: one keeps a CPU busy; a GPU wants about a 720p frame's worth of pixels at once.
-_PIXELS_PER_CUDA_BATCH = 1280 * 720
-_MAX_CUDA_BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,60 +58,71 @@ class Estimate:
 class Run:
     """One prepared upscale: made once, executed once.
 
+    What an earlier run of the same kind finished before it was interrupted is used.
+
+    Args:
+        prepared: what `prepare` decided.
+        on_event: called, from several threads but never from two at once, with every event.
+        upscaler: one to use again; None makes one of the run's options.
+        restart: throw away what an earlier run left beside the target.
+        keep_partial: when the run stops early, join what is finished into a playable file beside the target.
+
     Raises:
         WeightsError, DownloadError, DeviceError, UsageError: the upscaler cannot be had.
     """
 
-    def __init__(self, prepared: Prepared, on_event: OnEvent = ignore, *, upscaler: Upscaler | None = None) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        on_event: OnEvent = ignore,
+        *,
+        upscaler: Upscaler | None = None,
+        restart: bool = False,
+        keep_partial: bool = False,
+    ) -> None:
         self.prepared, self.on_event = prepared, on_event
         self.upscaler = upscaler or Upscaler(prepared.options, on_event)
-        self.num_recomputed = 0
+        self._restart, self._keep_partial = restart, keep_partial
+        self._wants_stop = threading.Event()
 
-    @property
-    def batch(self) -> int:
-        """Frames per network call."""
-        if self.prepared.options.batch is not None:
-            return self.prepared.options.batch
-        if self.upscaler.device.type == "cpu":
-            return 1
-        picture = self.prepared.source.video.picture
-        return max(1, min(_PIXELS_PER_CUDA_BATCH // (picture.width * picture.height), _MAX_CUDA_BATCH))
+    def request_stop(self) -> None:
+        """Let the run end after the segment that is being made; from any thread or signal handler."""
+        self._wants_stop.set()
 
     def execute(self) -> Result:
         """Make the target.
 
         Raises:
-            TargetError, DiskFullError, SourceError, DeviceMemoryError, NumericError: and no file is left under the
-                target's name.
+            TargetError, DiskFullError, SourceError, DeviceMemoryError, NumericError: no file is left under the
+                target's name; what is finished waits beside it for the next run.
+            TargetBusyError: another process is writing it. ResumeError: another run was begun there.
+            RunStoppedError: `request_stop` was called.
             VerificationError: the target is complete and stays, but differs from its source in what it should not.
         """
         began = time.perf_counter()
         self._announce()
-        plan = self.prepared.plan
-        folder = self.prepared.target.parent
+        prepared, work_folder = self.prepared, self.prepared.plan.work_folder
+        folder = prepared.target.parent
         is_new_folder = not folder.exists()  # only image sequences get one made
-        with target_errors(self.prepared.target):
-            plan.work_folder.mkdir(exist_ok=True, parents=self.prepared.pictures is not None)
         try:
-            times, drift = self._make_segment(plan.segments[0])
-            scc = self._write_scc()
-            num_frames = self._publish()
-            if scc is not None:
-                publish(scc, self.prepared.target.with_suffix(".scc"))
+            with ExitStack() as stack:
+                with target_errors(prepared.target):
+                    stack.enter_context(only_one(work_folder, prepared.target))
+                    journal = self._open_journal()
+                made, num_frames = self._work(journal)
         finally:
-            shutil.rmtree(plan.work_folder, ignore_errors=True)
             if is_new_folder:
                 with suppress(OSError):  # not empty: it holds the result
                     folder.rmdir()
         seconds = time.perf_counter() - began
-        target = self.prepared.target
+        target = prepared.target
         self.on_event(
             Finished(
                 target=target,
                 num_frames=num_frames,
                 seconds_elapsed=seconds,
-                color_drift=drift,
-                num_recomputed=self.num_recomputed,
+                color_drift=made.color_drift,
+                num_recomputed=made.num_recomputed,
             )
         )
         self._check()
@@ -126,17 +130,71 @@ class Run:
             target=target,
             num_frames=num_frames,
             seconds_elapsed=seconds,
-            stage_times=times,
-            color_drift=drift,
-            num_recomputed=self.num_recomputed,
+            stage_times=made.stage_times,
+            color_drift=made.color_drift,
+            num_recomputed=made.num_recomputed,
         )
 
-    def _publish(self) -> int:
+    def _open_journal(self) -> Journal:
+        plan = self.prepared.plan
+        if self._restart:
+            clear(plan.work_folder)
+        journal = Journal(plan, identity(self.prepared, self.upscaler))
+        if journal.records:
+            text = f"goes on where an earlier run stopped: {len(journal.records)} of {len(plan.segments)} segments done"
+            self.on_event(Notice(text=text))
+        return journal
+
+    def _work(self, journal: Journal) -> tuple[Made, int]:
+        """All segments, then the target of them: what was made, and the number of frames in the target."""
+        work_folder = self.prepared.plan.work_folder
+        try:
+            made = SegmentMaker(self.prepared, self.upscaler, journal, self.on_event, self._wants_stop).make_all()
+            if journal.num_frames == 0:
+                raise SourceError(f"{self.prepared.source.path}: not one frame could be decoded; the file is damaged")
+            num_frames = self._publish(journal)
+        except BaseException:
+            if not journal.num_frames:  # nothing worth keeping
+                shutil.rmtree(work_folder, ignore_errors=True)
+            elif self._keep_partial:
+                self._publish_partial(journal)
+            raise
+        shutil.rmtree(work_folder, ignore_errors=True)
+        return made, num_frames
+
+    def _publish(self, journal: Journal) -> int:
         """Make the target of the finished segments; the number of frames in it."""
         prepared = self.prepared
-        paths = [prepared.plan.segment_path(segment) for segment in prepared.plan.segments]
+        paths = self._finished_paths(journal)
         if prepared.pictures is not None:
             return publish_pictures(paths, prepared.pictures.pattern)
+        scc = self._write_scc(paths)
+        num_frames = self._join(paths, prepared.target)
+        if scc is not None:
+            publish(scc, prepared.target.with_suffix(".scc"))
+        return num_frames
+
+    def _publish_partial(self, journal: Journal) -> None:
+        """Join the segments from the first on, as far as there is no gap."""
+        target = self.prepared.target
+        partial = target.with_name(f"{target.stem}.partial{target.suffix}")
+        first_left = min(segment.index for segment in journal.remaining)
+        paths = [path for path in self._finished_paths(journal) if path.name < f"{first_left:06d}"]
+        if self.prepared.pictures is not None or not paths:
+            return
+        num_frames = self._join(paths, partial)
+        self.on_event(Notice(text=f"{partial}: the first {num_frames} frames, to look at; the run goes on without it"))
+
+    def _finished_paths(self, journal: Journal) -> list[Path]:
+        plan = self.prepared.plan
+        return [
+            plan.segment_path(segment)
+            for segment in plan.segments
+            if segment.index in journal.records and journal.records[segment.index].num_frames
+        ]
+
+    def _join(self, paths: list[Path], target: Path) -> int:
+        prepared = self.prepared
         return join(
             paths,
             prepared.delivered,
@@ -146,7 +204,7 @@ class Run:
             prepared.copies,
             prepared.cut,
             prepared.plan.work_folder / "joined.part",
-            prepared.target,
+            target,
             self._tags(),
             lambda text: self.on_event(Notice(text=text)),
         )
@@ -174,8 +232,8 @@ class Run:
 
     def estimate(self) -> Estimate:
         """Measure one frame of the source (after one to warm up) and reckon the whole run from it."""
-        worker = self._worker(batch=1)
-        frame = next(self._read(self.prepared.window, lambda text: None), None)
+        worker = open_worker(self.prepared, self.upscaler, batch=1)
+        frame = next(read(self.prepared, self.prepared.window, lambda text: None), None)
         if frame is None:
             raise SourceError(f"{self.prepared.source.path}: no frame between start and stop can be decoded")
         seconds = 0.0
@@ -193,84 +251,14 @@ class Run:
             target_size=(self.prepared.picture.width, self.prepared.picture.height),
         )
 
-    def _worker(self, batch: int) -> FrameWorker:
-        return FrameWorker(
-            self.upscaler,
-            self.prepared.source.video.picture,
-            self.prepared.picture,
-            self.prepared.orientation,
-            open_lane(self.upscaler.device),
-            time_base=self.prepared.delivered.video.time_base,
-            batch=batch,
-            queue_batches=_QUEUE_BATCHES,
-        )
-
-    def _make_segment(self, segment: Segment) -> tuple[StageTimes, tuple[float, float, float]]:
-        worker = self._worker(self.batch)
-        window = Window(segment.start, segment.stop)
-        times = run_stages(
-            lambda: self._filled_batches(worker, window),
-            worker.run,
-            lambda batches: self._encode(worker, segment, batches),
-            capacity=_QUEUE_BATCHES,
-            rings=(worker.free_inputs, worker.free_outputs),
-        )
-        if worker.num_recomputed:
-            self.num_recomputed += worker.num_recomputed
-            text = f"{worker.num_recomputed} frames were no pictures at first and were computed again in fp32"
-            self.on_event(Notice(text=text))
-        red, green, blue = worker.color_drift()
-        return times, (255 * red, 255 * green, 255 * blue)
-
-    def _filled_batches(self, worker: FrameWorker, window: Window) -> Iterator[HostBatch]:
-        batch: HostBatch | None = None
-        for frame in self._read(window, lambda text: self.on_event(Notice(text=text))):
-            if batch is None:
-                batch = worker.free_inputs.get()
-                batch.times = []
-            batch.append(frame.planes, frame.time)
-            if len(batch) == batch.capacity:
-                yield batch
-                batch = None
-        if batch is not None:
-            yield batch
-
-    def _read(self, window: Window, on_notice: Callable[[str], None]) -> Iterator[DecodedFrame]:
-        stop_at_damage = self.prepared.options.on_decode_error == "stop"
-        return read_frames(self.prepared.source, window, on_notice, self.prepared.fields, stop_at_damage=stop_at_damage)
-
-    def _encode(self, worker: FrameWorker, segment: Segment, batches: Iterator[HostBatch]) -> None:
-        began = time.perf_counter()
-        open_writer = SegmentWriter if self.prepared.pictures is None else PictureWriter
-        writer = open_writer(self.prepared.plan.segment_path(segment), self.prepared.encode_settings)
-        try:
-            for batch in batches:
-                for index, stamp in enumerate(batch.times):
-                    shifted = dataclasses.replace(stamp, pts=stamp.pts - self.prepared.shift)
-                    writer.write([plane[index] for plane in batch.planes], shifted)
-                worker.free_outputs.put(batch)
-                self.on_event(
-                    Progress(
-                        num_frames_done=writer.num_frames,
-                        num_frames_expected=self.prepared.plan.num_frames_expected,
-                        seconds_elapsed=time.perf_counter() - began,
-                    )
-                )
-            if writer.num_frames == 0:
-                raise SourceError(f"{self.prepared.source.path}: not one frame could be decoded; the file is damaged")
-            writer.close()
-        except BaseException:
-            writer.abandon()
-            raise
-
-    def _write_scc(self) -> Path | None:
+    def _write_scc(self, paths: list[Path]) -> Path | None:
         """The captions that found no place in the pictures, as a file that waits for its name."""
         scc, plan = self.prepared.scc, self.prepared.plan
         if scc is None:
             return None
         expected = SCC_KIND in self.prepared.source.captions
         base, zero = self.prepared.delivered.video.time_base, self.prepared.clock_zero
-        records = (read_record(record_path(plan.segment_path(segment))) for segment in plan.segments)
+        records = (read_record(record_path(path)) for path in paths)
         text = scc_text((pts * base - zero, captions) for record in records for pts, captions in record)
         if text is None:
             if expected:
@@ -319,6 +307,7 @@ def upscale_video(
     *,
     on_event: OnEvent = ignore,
     overwrite: bool = False,
+    restart: bool = False,
 ) -> Result:
     """Upscale one video file or image sequence; sound, subtitles, chapters and tags come along unchanged.
 
@@ -329,18 +318,20 @@ def upscale_video(
         options: how; the defaults double the size with the model that suits the device.
         on_event: called, from several threads but never from two at once, with every event of `vidsr.events`.
         overwrite: replace an existing target.
+        restart: begin anew where an interrupted run has left finished segments beside the target. Otherwise they
+            are used, if they are of the same source, weights and options.
 
     Returns:
         The finished file and its measures.
 
     Raises:
         VidsrError: one of its kinds, see `vidsr.errors`; nothing is left under the target's name then, except with
-            VerificationError, which finds fault with the finished file.
+            VerificationError, which finds fault with the finished file. Finished segments stay beside the target.
     """
     prepared = prepare(
         Path(source), None if target is None else Path(target), options or UpscaleOptions(), overwrite=overwrite
     )
-    return Run(prepared, _one_at_a_time(on_event)).execute()
+    return Run(prepared, _one_at_a_time(on_event), restart=restart).execute()
 
 
 def _one_at_a_time(on_event: OnEvent) -> OnEvent:

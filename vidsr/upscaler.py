@@ -82,6 +82,7 @@ class Upscaler:
         self.options = options or UpscaleOptions()
         self.on_event = on_event
         self.device = resolve_device(self.options.device)
+        self.precision = self._precision()
         self.model = choose_model(self.options, self.device, on_event)
         self._kernel: Kernel = "lanczos"
         self._engine = self._load_engine(on_event)
@@ -107,7 +108,7 @@ class Upscaler:
         return Upscaler(replace(self.options, precision="fp32"), self.on_event)
 
     def _load_engine(self, on_event: OnEvent) -> Engine:
-        denoises, precision = self.options.denoise < 1, self._precision()
+        denoises, precision = self.options.denoise < 1, self.precision
         if self.model.path is None:
             if denoises:
                 raise UsageError(f"denoise needs realesr-general-x4v3; {self.model.name} is no network")

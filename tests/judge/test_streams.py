@@ -36,3 +36,8 @@ def test_tags_are_compared_whatever_their_case_and_without_what_muxers_write():
     assert lost_tags(created, {}, {"creation_time": "2020-01-02T03:04:05Z"}) == []
     assert lost_tags(created, {}) == ["creation_time"]
     assert lost_tags({"creation_time": "1970-01-01T00:00:00.000000Z"}, {}) == []
+
+
+def test_a_place_is_the_same_with_zeros_at_its_end():
+    assert lost_tags({"location": "+40.680-074.500/"}, {"location": "+40.6800-074.5000/"}) == []
+    assert lost_tags({"location": "+40.680-074.500/"}, {"location": "+40.6800-074.5010/"}) == ["location"]

@@ -7,7 +7,8 @@ import json
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn, ParamSpec
 
@@ -17,7 +18,9 @@ from vidsr.errors import (
     DiskFullError,
     DownloadError,
     LossError,
+    RunStoppedError,
     SourceError,
+    TargetBusyError,
     TargetError,
     UsageError,
     VerificationError,
@@ -32,9 +35,11 @@ UNEXPECTED, USAGE, SOURCE, VERIFICATION, LOSS, TEMPORARY, INTERRUPTED, TERMINATE
 # The first row that an error is an instance of decides.
 _CODES: tuple[tuple[type[VidsrError], int], ...] = (
     (DiskFullError, TEMPORARY),
+    (TargetBusyError, TEMPORARY),
     (DownloadError, TEMPORARY),
     (SourceError, SOURCE),
     (LossError, LOSS),
+    (RunStoppedError, INTERRUPTED),
     (UsageError, USAGE),
     (WeightsError, USAGE),
     (TargetError, USAGE),
@@ -95,3 +100,19 @@ def exits(command: Callable[P, None]) -> Callable[P, None]:
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
     raise TerminatedError
+
+
+@contextmanager
+def stops_on_interrupt(request_stop: Callable[[], None]) -> Iterator[None]:
+    """Let the first Ctrl-C ask for a stop, and the second one stop at once, while the block runs."""
+
+    def on_interrupt(signum: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        request_stop()
+        print("vidsr: stops after this segment; Ctrl-C again stops now", file=sys.stderr)
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vidsr import __version__
-from vidsr.cli import doctor, models, preview, probe, upscale, verify
+from vidsr.cli import doctor, models, preview, probe, status, upscale, verify
 from vidsr.cli.exits import Debug
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("upscale")(upscale.command)
 app.command("preview")(preview.command)
 app.command("probe")(probe.command)
+app.command("status")(status.command)
 app.command("verify")(verify.command)
 app.command("doctor")(doctor.command)
 app.add_typer(models.app, name="models")

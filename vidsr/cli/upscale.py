@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +12,9 @@ from typing import Annotated
 import typer
 
 from vidsr.cli import arguments as arg
-from vidsr.cli.exits import exits, report
+from vidsr.cli.exits import exits, report, stops_on_interrupt
 from vidsr.cli.progress import Drawer, make_drawer
-from vidsr.errors import SourceMissingError, TargetError, UsageError, VidsrError
+from vidsr.errors import RunStoppedError, SourceMissingError, TargetError, UsageError, VidsrError
 from vidsr.media.sequence import count_pictures
 from vidsr.options import UpscaleOptions
 from vidsr.prepare import prepare
@@ -76,6 +78,12 @@ def command(
     container: arg.Container = None,
     strict: arg.Strict = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace targets that exist.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, whatever an interrupted run has finished.")
+    ] = False,
+    keep_partial: Annotated[
+        bool, typer.Option("--keep-partial", help="If stopped early, join what is finished into clip_2x.partial.mp4.")
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Write nothing; estimate the time from one measured frame."),
@@ -92,12 +100,18 @@ def command(
     for source, target in jobs:
         try:
             prepared = prepare(source, target, options, overwrite=overwrite)
-            run = Run(prepared, drawer, upscaler=upscaler)
+            run = Run(prepared, drawer, upscaler=upscaler, restart=restart, keep_partial=keep_partial)
             upscaler = run.upscaler
             if dry_run:
                 _print_estimate(run, as_json)
             else:
-                run.execute()
+                with stops_on_interrupt(run.request_stop):
+                    run.execute()
+        except RunStoppedError as error:
+            drawer.close()
+            failures.append((source, report(error, as_json=as_json)))
+            print(f"vidsr: to go on: {_same_command()}", file=sys.stderr)
+            break
         except VidsrError as error:
             drawer.close()
             failures.append((source, report(error, as_json=as_json)))
@@ -105,6 +119,11 @@ def command(
             drawer.close()
             raise
     _finish(len(jobs), failures, drawer, as_json)
+
+
+def _same_command() -> str:
+    arguments = [argument for argument in sys.argv[1:] if argument not in ("--restart", "--keep-partial")]
+    return shlex.join([Path(sys.argv[0]).name, *arguments])
 
 
 def _jobs(sources: list[Path], output: Path | None, options: UpscaleOptions) -> Iterator[tuple[Path, Path | None]]:

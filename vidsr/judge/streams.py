@@ -269,7 +269,9 @@ def lost_tags(source: Mapping[str, str], *outputs: Mapping[str, str]) -> list[st
 
 
 def _plain(key: str, value: str) -> str:
-    """A value without what containers write differently: times with and without fractions of a second."""
+    """A value without what containers write differently: fractions of a second, zeros at the end of a place."""
+    if key.lower().startswith("location"):  # ISO 6709: +40.680-074.500/
+        return " ".join(str(float(number)) for number in re.findall(r"[+-]\d+(?:\.\d+)?", value))
     if key.lower() != "creation_time":
         return value.strip()
     return re.sub(r"\.\d+(?=Z?$)", "", value.strip()).removesuffix("Z").replace(" ", "T")

@@ -41,7 +41,8 @@ class PictureWriter:
         self._reformatter = VideoReformatter()
         self._encoder = self._open_encoder()
         with target_errors(path):
-            path.mkdir(exist_ok=True)
+            shutil.rmtree(path, ignore_errors=True)  # what a killed run left
+            path.mkdir()
 
     def _open_encoder(self) -> VideoCodecContext:
         settings = self._settings
@@ -69,7 +70,7 @@ class PictureWriter:
             time: its stamp in ticks of the settings' time base, later than the one before.
         """
         picture, offset = self._settings.picture, self._naming.offset
-        number = self.num_frames + 1 if offset is None else time.pts + offset
+        number = self._naming.first + self.num_frames if offset is None else time.pts + offset
         # Floats stay planar, and halves become floats on the way, which loses nothing.
         is_float = picture.layout.is_float
         frame = VideoFrame(picture.width, picture.height, self._samples if is_float else picture.layout.name)
@@ -107,18 +108,27 @@ class PictureWriter:
 
 
 def publish_pictures(folders: Iterable[Path], pattern: Pattern) -> int:
-    """Move finished pictures to where they belong, on the same file system; replaces what is there.
+    """Put finished pictures where they belong, on the same file system; replaces what is there.
+
+    They stay where they were, too, so that a crash on the way costs nothing.
 
     Returns:
         How many there are.
 
     Raises:
-        TargetError: one cannot be moved.
+        TargetError: one cannot be put there.
     """
     num_pictures = 0
     for folder in folders:
         for file in folder.iterdir():
-            with target_errors(pattern.folder / file.name):
-                file.replace(pattern.folder / file.name)
+            target = pattern.folder / file.name
+            part = folder / f"{file.name}.part"
+            with target_errors(target):
+                part.unlink(missing_ok=True)
+                try:
+                    part.hardlink_to(file)
+                except OSError:  # a file system without links
+                    shutil.copyfile(file, part)
+                part.replace(target)
             num_pictures += 1
     return num_pictures

@@ -191,7 +191,7 @@ class _Collecting:
         self.stamps: array[int] = array("q")
         self.num_packets = 0
         self.breaks_off: str | None = None
-        self.timecode = container.metadata.get("timecode")
+        self.timecode = container.metadata.get("timecode") or container.metadata.get("TIMECODE")
         self._gathered = {s.index: _Gathered() for s in container.streams if s.index != video.index}
         for stream in container.streams:
             self.timecode = self.timecode or stream.metadata.get("timecode") or stream.metadata.get("TIMECODE")

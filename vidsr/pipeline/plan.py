@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+
+# A crash costs at most one segment, and every border costs the encoder a keyframe and a flush; encoders put a keyframe
+# every 250 frames by themselves.
+MIN_SEGMENT_FRAMES, MAX_SEGMENT_FRAMES = 100, 250
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +22,7 @@ class Segment:
     index: int
     start: int | None
     stop: int | None
+    num_frames: int  # by the time stamps; a damaged source may yield fewer
 
     @property
     def file_name(self) -> str:
@@ -28,27 +35,63 @@ class Plan:
 
     work_folder: Path
     segments: tuple[Segment, ...]
-    num_frames_expected: int
+
+    @property
+    def num_frames_expected(self) -> int:
+        return sum(segment.num_frames for segment in self.segments)
 
     def segment_path(self, segment: Segment) -> Path:
         return self.work_folder / segment.file_name
 
 
-def make_plan(target: Path, num_frames_expected: int, start: int | None, stop: int | None) -> Plan:
-    """Plan one segment from `start` to `stop`.
+def make_plan(
+    target: Path,
+    stamps: Sequence[int],
+    keyframes: Sequence[int],
+    start: int | None,
+    stop: int | None,
+    *,
+    min_frames: int = MIN_SEGMENT_FRAMES,
+    max_frames: int = MAX_SEGMENT_FRAMES,
+) -> Plan:
+    """Cut the frames from `start` to `stop` into segments that tile them without gap or overlap.
+
+    A segment begins at a keyframe of the source, where scenes usually do, unless there is none for `max_frames`.
 
     Args:
         target: the file to be; the work folder goes beside it, so that publishing is a rename.
-        num_frames_expected: how many of the source's time stamps lie in that range.
-        start, stop: the range in source ticks.
+        stamps: all time stamps of the source, sorted.
+        keyframes: those of its keyframes, sorted.
+        start, stop: the range in source ticks; None is open.
+        min_frames, max_frames: how long a segment is, but for the last, which may be shorter.
     """
+    first = 0 if start is None else bisect_left(stamps, start)
+    last = len(stamps) if stop is None else bisect_left(stamps, stop)
+    borders = [first]
+    while last - borders[-1] > max_frames:
+        lowest, highest = borders[-1] + min_frames, borders[-1] + max_frames
+        # The latest keyframe in reach: as few borders as there can be.
+        position = bisect_left(keyframes, stamps[highest] + 1) - 1
+        at_keyframe = bisect_left(stamps, keyframes[position]) if position >= 0 else -1
+        borders.append(at_keyframe if at_keyframe >= lowest else highest)
+    borders.append(last)
+    segments = [
+        Segment(
+            index=index,
+            start=start if index == 0 else stamps[begin],
+            stop=stop if end == last else stamps[end],
+            num_frames=end - begin,
+        )
+        for index, (begin, end) in enumerate(pairwise(borders))
+    ]
+    return Plan(work_folder=work_folder(target), segments=tuple(segments))
+
+
+def work_folder(target: Path) -> Path:
+    """Where a target's segments are kept; the same in every process, as that is how a later run finds them."""
     # A name made from a digest stays within a file system's limits for any target name.
     digest = hashlib.sha256(target.name.encode("utf-8", "surrogateescape")).hexdigest()[:12]
-    return Plan(
-        work_folder=target.with_name(f".vidsr-{digest}"),
-        segments=(Segment(index=0, start=start, stop=stop),),
-        num_frames_expected=num_frames_expected,
-    )
+    return target.with_name(f".vidsr-{digest}")
 
 
 def point_to_ticks(

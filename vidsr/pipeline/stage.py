@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -90,6 +90,12 @@ class StageTimes:
     source_busy_seconds: float
     work_busy_seconds: float
     sink_busy_seconds: float
+
+    @classmethod
+    def total(cls, times: Iterable[StageTimes]) -> StageTimes:
+        """The sums of several."""
+        listed = list(times)
+        return cls(**{field.name: sum(getattr(one, field.name) for one in listed) for field in fields(cls)})
 
 
 def run_stages(

@@ -1,0 +1,47 @@
+"""What makes two runs the same: source, weights, options, program, in words that can be compared and shown."""
+
+from __future__ import annotations
+
+from vidsr import __version__
+from vidsr.errors import SourceError
+from vidsr.fingerprint import fingerprint
+from vidsr.media.probe import SourceInfo
+from vidsr.prepare import Prepared
+from vidsr.upscaler import Upscaler
+
+_NUM_PICTURES = 16  # of a sequence, that are looked at
+
+
+def identity(prepared: Prepared, upscaler: Upscaler) -> dict[str, str]:
+    """Everything that decides what ends up in the target: two runs that agree in it can share segments.
+
+    Raises:
+        SourceError: the source went away.
+    """
+    words = prepared.options.in_words()
+    picture = prepared.picture
+    weights = upscaler.model.path
+    return {
+        **{key: text for key, text in words.items() if key not in ("device", "precision", "model")},
+        "vidsr": __version__,
+        "source": _source_fingerprint(prepared.source),
+        "model": upscaler.model.name,
+        "weights": "none" if weights is None else fingerprint([weights]),
+        "device": upscaler.device.type,
+        "precision": upscaler.precision,
+        "picture": f"{picture.width}x{picture.height} {picture.layout.name} {picture.color}",
+        "encoder": " ".join(f"{key}={value}" for key, value in sorted(prepared.encoder_options.items())),
+        "fields": str(prepared.fields),
+    }
+
+
+def _source_fingerprint(source: SourceInfo) -> str:
+    paths = [source.path]
+    if source.sequence is not None:
+        numbers = source.sequence.numbers
+        chosen = sorted({numbers[n * (len(numbers) - 1) // (_NUM_PICTURES - 1)] for n in range(_NUM_PICTURES)})
+        paths = [source.sequence.pattern.folder / source.sequence.pattern.name(number) for number in chosen]
+    try:
+        return f"{len(source.pts)} frames, {fingerprint(paths)[:16]}"
+    except OSError as error:
+        raise SourceError(f"{source.path}: went away before the run ({error.strerror})") from error

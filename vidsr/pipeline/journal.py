@@ -1,0 +1,195 @@
+"""What of a run is done: the plan in one file, written once, and a line for each finished segment in another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from vidsr.errors import ResumeError
+from vidsr.pipeline.plan import Plan, Segment
+
+_FORMAT = 1
+_PLAN_NAME, _RECORDS_NAME = "plan.json", "journal.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One finished segment, as it was when it was finished."""
+
+    index: int
+    num_frames: int  # 0: a damaged source yielded none, and there is no file
+    num_bytes: int
+    sha256: str
+    seconds: float  # that it took
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far the run of a work folder has come."""
+
+    num_segments: int
+    num_segments_done: int
+    num_frames: int
+    num_frames_done: int
+    num_bytes_done: int
+    frames_per_second: float | None  # of the segments that are done
+
+
+class Journal:
+    """The journal of one work folder.
+
+    Args:
+        plan: of this run. What the folder already holds must be of the same run.
+        identity: everything that decides the pixels and the file, in words: the source, the weights, the options.
+
+    Raises:
+        ResumeError: the folder holds another run; the differences are named. OSError: it cannot be read or written.
+    """
+
+    def __init__(self, plan: Plan, identity: Mapping[str, str]) -> None:
+        self._folder, self._plan = plan.work_folder, plan
+        content = {"format": _FORMAT, "identity": dict(identity), "segments": [asdict(s) for s in plan.segments]}
+        stored = read_plan(self._folder)
+        if stored is None:  # nothing here, or a crash before anything could be done
+            _write_whole(self._folder / _PLAN_NAME, json.dumps(content, indent=1).encode())
+            (self._folder / _RECORDS_NAME).unlink(missing_ok=True)
+        elif stored != content:
+            raise ResumeError(_difference(stored, content, self._folder))
+        self.records = self._sound_records()
+
+    def _sound_records(self) -> dict[int, Record]:
+        """Records whose segment file is still what it was; the others are to be made again."""
+        found = read_records(self._folder)
+        return {
+            segment.index: found[segment.index]
+            for segment in self._plan.segments
+            if segment.index in found and _is_sound(self._plan.segment_path(segment), found[segment.index])
+        }
+
+    @property
+    def remaining(self) -> list[Segment]:
+        return [segment for segment in self._plan.segments if segment.index not in self.records]
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of all finished segments."""
+        return sum(record.num_frames for record in self.records.values())
+
+    def num_frames_before(self, segment: Segment) -> int:
+        """Frames of the finished segments that come before one."""
+        return sum(record.num_frames for index, record in self.records.items() if index < segment.index)
+
+    def add(self, segment: Segment, num_frames: int, seconds: float) -> None:
+        """Note that a segment's file is complete and under its name; on disk when this returns."""
+        path = self._plan.segment_path(segment)
+        num_bytes, digest = _measure(path) if num_frames else (0, "")
+        record = Record(
+            index=segment.index,
+            num_frames=num_frames,
+            num_bytes=num_bytes,
+            sha256=digest,
+            seconds=round(seconds, 3),
+        )
+        with (self._folder / _RECORDS_NAME).open("ab") as file:
+            # A line that a crash cut short must not swallow this one.
+            file.write(b"\n" + json.dumps(asdict(record)).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.records[segment.index] = record
+
+
+def clear(folder: Path) -> None:
+    """Forget a work folder's run. Its files stay until they are written anew, but count no longer."""
+    for name in (_PLAN_NAME, _RECORDS_NAME):
+        (folder / name).unlink(missing_ok=True)
+
+
+def read_plan(folder: Path) -> dict[str, object] | None:
+    """The stored plan of a work folder; None if there is none that is whole."""
+    try:
+        content = json.loads((folder / _PLAN_NAME).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if isinstance(content, dict) and content.get("format") == _FORMAT else None
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """How far a work folder's run has come; None if there is none."""
+    stored = read_plan(folder)
+    segments = stored.get("segments") if stored is not None else None
+    if not isinstance(segments, list):
+        return None
+    records = read_records(folder).values()
+    num_frames, seconds = sum(record.num_frames for record in records), sum(record.seconds for record in records)
+    return Progress(
+        num_segments=len(segments),
+        num_segments_done=len(records),
+        num_frames=sum(segment["num_frames"] for segment in segments),
+        num_frames_done=num_frames,
+        num_bytes_done=sum(record.num_bytes for record in records),
+        frames_per_second=num_frames / seconds if seconds else None,
+    )
+
+
+def read_records(folder: Path) -> dict[int, Record]:
+    """All records of a work folder by segment; what a crash cut short is not one."""
+    try:
+        lines = (folder / _RECORDS_NAME).read_bytes().splitlines()
+    except FileNotFoundError:
+        return {}
+    records = {}
+    for line in lines:
+        try:
+            record = Record(**json.loads(line))
+        except (ValueError, TypeError):
+            continue
+        records[record.index] = record
+    return records
+
+
+def _is_sound(path: Path, record: Record) -> bool:
+    if record.num_frames == 0:
+        return True
+    try:
+        return _measure(path) == (record.num_bytes, record.sha256)
+    except FileNotFoundError:
+        return False
+
+
+def _measure(path: Path) -> tuple[int, str]:
+    """(bytes, SHA-256) of a segment: a file, or a folder of pictures."""
+    num_bytes, digest = 0, hashlib.sha256()
+    for file_path in sorted(path.iterdir()) if path.is_dir() else [path]:
+        with file_path.open("rb") as file:
+            digest.update(f"{file_path.name} ".encode() + hashlib.file_digest(file, "sha256").digest())
+        num_bytes += file_path.stat().st_size
+    return num_bytes, digest.hexdigest()
+
+
+def _difference(stored: Mapping[str, object], wanted: Mapping[str, object], folder: Path) -> str:
+    before, now = stored.get("identity"), wanted["identity"]
+    assert isinstance(now, dict)
+    before = before if isinstance(before, dict) else {}
+    changed = [
+        f"{key} was {before.get(key, 'not given')}, is {now.get(key, 'not given')}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+    ]
+    what = "; ".join(changed) or "its frames are cut otherwise"
+    return (
+        f"{folder}: holds a run that was begun differently: {what}. "
+        "Run it as it was begun, choose another target, or start over with --restart"
+    )
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
