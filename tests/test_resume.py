@@ -240,7 +240,8 @@ def start(clip, target, num_lines):
         command(clip, target), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     for _ in range(num_lines):
-        assert process.stdout.readline()
+        if not process.stdout.readline():
+            pytest.fail(f"ended with {process.wait()}: {process.communicate()[1]}")
     return process
 
 
@@ -293,3 +294,35 @@ def test_the_work_folder_of_another_version_of_the_plan_is_begun_anew(clip, look
     assert progress[0].num_frames_before == 0
     assert_same_pictures(look, target, clip)
     shutil.rmtree(work_folder(target), ignore_errors=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 3 MB, and a function that makes it larger."""
+    folder = tmp_path / "small disk & more"
+    folder.mkdir()
+
+    def mount(*options):
+        return subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "none", folder], capture_output=True)
+
+    if not shutil.which("mount") or mount("size=3m").returncode:
+        pytest.skip("no right to mount a small file system")
+    yield folder, lambda: mount("remount", "size=40m")
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_stops_with_its_code_and_goes_on_when_there_is_space(clip, look, small_disk):
+    folder, enlarge = small_disk
+    target = folder / "out ü?.mkv"
+    big = [*command(clip, target), "--size", "96x96", "--encoder-option", "slices=4"]
+    big.remove("--scale"), big.remove("1")
+    ended = subprocess.run(big, capture_output=True, text=True)
+    assert ended.returncode == 75, ended.stderr
+    assert "the disk is full; make space there and run the same command again" in ended.stderr
+    assert "more are needed" in ended.stderr
+    assert not target.exists()
+    enlarge()
+    ended = subprocess.run(big, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert look.video(target).count == NUM_FRAMES
+    assert [path.name for path in folder.iterdir()] == [target.name]

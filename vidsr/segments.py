@@ -19,6 +19,7 @@ from vidsr.pipeline.journal import Journal
 from vidsr.pipeline.plan import Segment
 from vidsr.pipeline.stage import StageTimes, run_stages
 from vidsr.prepare import Prepared
+from vidsr.space import shortage
 from vidsr.transfer import HostBatch, open_lane
 from vidsr.upscaler import Upscaler
 from vidsr.worker import FrameWorker
@@ -91,6 +92,7 @@ class SegmentMaker:
         self._on_event, self._wants_stop = on_event, wants_stop
         self._began = self._segment_began = time.perf_counter()
         self._num_frames_before = journal.num_frames
+        self._has_warned = False
 
     def make_all(self) -> Made:
         """Make all that is left.
@@ -99,6 +101,7 @@ class SegmentMaker:
             RunStoppedError: the caller wanted it to. TargetError, SourceError, DeviceMemoryError, NumericError: what
                 is in the journal stays there.
         """
+        self._warn_of_space()
         worker = open_worker(self._prepared, self._upscaler, batch_size(self._prepared, self._upscaler))
         times = [self._make(worker, group) for group in _neighbours(self._journal.remaining)]
         if worker.num_recomputed:
@@ -178,11 +181,19 @@ class SegmentMaker:
         with target_errors(self._prepared.target):
             self._journal.add(segment, 0 if writer is None else writer.num_frames, now - self._segment_began)
         self._segment_began = now
+        self._warn_of_space()
         if self._wants_stop.is_set() and self._journal.remaining:
             raise RunStoppedError(
                 f"{self._prepared.target}: stopped with {len(self._journal.records)} of "
                 f"{len(self._prepared.plan.segments)} segments done; the same command goes on from there"
             )
+
+    def _warn_of_space(self) -> None:
+        """Say once that the disk will be too small, by what the finished segments have taken."""
+        line = None if self._has_warned else shortage(self._prepared, self._journal.records.values())
+        if line is not None:
+            self._has_warned = True
+            self._on_event(Notice(text=line))
 
     def _report(self, num_frames_in_segment: int) -> None:
         self._on_event(

@@ -28,7 +28,7 @@ from vidsr.judge.streams import (
     pair_tracks,
     sound_offset,
 )
-from vidsr.judge.timing import Alignment, Times, align, check_frames, check_other_rate, check_times, find_part
+from vidsr.judge.timing import Alignment, Part, Times, align, check_frames, check_other_rate, check_times, find_part
 from vidsr.judge.verdict import Check, Verdict
 from vidsr.media.decoding import Decoding, decode
 from vidsr.media.survey import Survey, survey
@@ -82,7 +82,11 @@ class _Judging:
     def _use_packets(self, start: Point | None, stop: Point | None) -> None:
         self.source_times, self.num_source = _times(self.source), self.source.picture.num_packets
         self.output_times, self.num_output = _times(self.output), self.output.picture.num_packets
-        self.part = find_part(self.source_times, self.num_source, self.source.start, start, stop)
+        self.part = self._find_part(start, stop)
+
+    def _find_part(self, start: Point | None, stop: Point | None) -> Part:
+        source = self.source
+        return find_part(self.source_times, self.num_source, source.start, start, stop, source.picture.rate)
 
     def _packets_disagree(self) -> bool:
         alignment = self._align()
@@ -104,7 +108,7 @@ class _Judging:
             self.output_decoding = output
             self.num_output = output.num_frames
             self.output_times = Times(array("q", sorted(output.times)), self.output.picture.time_base)
-        self.part = find_part(self.source_times, self.num_source, self.source.start, start, stop)
+        self.part = self._find_part(start, stop)
 
     def _align(self) -> Alignment | None:
         """None where one of them has no time stamps to match by, or other frames by intent."""

@@ -384,4 +384,5 @@ def test_a_target_that_cannot_get_its_fields_is_none(upscaled, tmp_path, monkeyp
     monkeypatch.setattr("vidsr.media.join.placeholder", lambda title: title)
     with pytest.raises(TargetError, match=r"out\.mkv: cannot be written \(0 tracks have the placeholder"):
         upscaled("out.mkv", "ffv1")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["in.mkv"]
+    assert not (tmp_path / "out.mkv").exists()
+    assert [path.name for path in tmp_path.glob(".vidsr-*/*.part")] == []

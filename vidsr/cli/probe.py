@@ -37,7 +37,7 @@ def command(
 
 def _origin_of_times(info: SourceInfo) -> str:
     if info.sequence is None:
-        return "from the file" if info.has_timestamps else "made up: the file has none"
+        return "from the file" if info.has_timestamps else "by the order of frames: the file has none of its own"
     sequence = info.sequence
     missing = sequence.missing(sequence.first, sequence.numbers[-1] + 1)
     numbers = f"numbers {sequence.first} to {sequence.numbers[-1]} of {sequence.pattern.path.name}"

@@ -14,7 +14,7 @@ import typer
 from vidsr.cli import arguments as arg
 from vidsr.cli.exits import exits, report, stops_on_interrupt
 from vidsr.cli.progress import Drawer, make_drawer
-from vidsr.errors import RunStoppedError, SourceMissingError, TargetError, UsageError, VidsrError
+from vidsr.errors import RunStoppedError, SourceMissingError, TargetError, TargetExistsError, UsageError, VidsrError
 from vidsr.media.sequence import count_pictures
 from vidsr.options import UpscaleOptions
 from vidsr.prepare import prepare
@@ -97,9 +97,11 @@ def command(
     drawer = make_drawer(as_json=as_json)
     upscaler: Upscaler | None = None
     failures: list[tuple[Path, int]] = []
+    owners: dict[Path, Path] = {}
     for source, target in jobs:
         try:
             prepared = prepare(source, target, options, overwrite=overwrite)
+            _claim(prepared.target, source, owners)
             run = Run(prepared, drawer, upscaler=upscaler, restart=restart, keep_partial=keep_partial)
             upscaler = run.upscaler
             if dry_run:
@@ -149,6 +151,13 @@ def _jobs(sources: list[Path], output: Path | None, options: UpscaleOptions) -> 
         folder = _make_folder(output or source.resolve().with_name(folder_name))
         for video in videos:
             yield video, folder
+
+
+def _claim(target: Path, source: Path, owners: dict[Path, Path]) -> None:
+    """Note whose target this is: clip.avi and clip.flv would both become clip_2x.mkv, and replace each other."""
+    other = owners.setdefault(target.resolve(), source)
+    if other != source:
+        raise TargetExistsError(f"{target}: is the target of {other} too; upscale {source} by itself, with -o")
 
 
 def _videos(folder: Path) -> list[Path]:

@@ -40,6 +40,9 @@ _SIDE_DATA = {
 # Networks sharpen and encoders blur, but what 16x16 pixels average of a frame stays: measured at most 3 levels.
 # Another picture, a turned one or one of the wrong matrix differs by more.
 _ALLOWED_DIFFERENCE = 10.0
+# Limited range taken for full makes 219/255 of the contrast, the other way round 255/219; networks stay within 2 %.
+_LEAST_CONTRAST, _MOST_CONTRAST = 0.92, 1.09
+_LITTLE_SPREAD = 12.0  # of 255, of the thumbnails' brightness: with less, noise decides
 _LINEAR = 8  # H.273 transfer of scene light, as pictures for rendering have it
 _FEW_PIXELS = 3  # on a side: an average of fewer than 3x3 keeps some of the sharpness that it should be blind to
 # Luma coefficients of red and blue by H.273 matrix.
@@ -86,14 +89,38 @@ def check_picture(
             drift = (b - a).mean(axis=(0, 1))
     share = 0.5 if is_damaged else 0.9 if source.is_interlaced else 1.0
     judged = float(np.quantile(differences, share, method="lower")) if differences else 0.0
-    allowed = _ALLOWED_DIFFERENCE * max(_FEW_PIXELS * THUMBNAIL_PX / min(source.width, source.height), 1.0)
+    few = _FEW_PIXELS * THUMBNAIL_PX / min(source.width, source.height)
+    allowed = _ALLOWED_DIFFERENCE * max(few, 1.0) ** 2
     colours = ", ".join(f"{name} {value:+.1f}" for name, value in zip("RGB", drift, strict=True))
+    contrast = None if is_colour_gone or is_damaged else _contrast(source, output, before, after)
+    if contrast is not None and not _LEAST_CONTRAST < contrast < _MOST_CONTRAST:
+        return Check(
+            name="picture",
+            outcome="wrong",
+            found=f"its contrast is {contrast:.2f} of the source's, as when limited range is taken for full",
+            expected=f"{_LEAST_CONTRAST} to {_MOST_CONTRAST}",
+        )
     return Check(
         name="picture",
         outcome="ok" if judged <= allowed else "wrong",
         found=f"frame {frame} differs by {worst:.1f} of 255 ({colours}), the most of {len(common)} looked at",
         expected=f"at most {allowed:.0f} for the same picture",
     )
+
+
+def _contrast(
+    source: Picture, output: Picture, before: Mapping[int, bytes], after: Mapping[int, bytes]
+) -> float | None:
+    """The slope of the output's brightness over the source's, fitted over all thumbnails; None if there is little."""
+    common = before.keys() & after.keys()
+    pairs = [(_shown(before[n], source) @ _LUMA, _shown(after[n], output) @ _LUMA) for n in common]
+    if not pairs:
+        return None
+    x, y = (np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1))
+    spread = float(x.std())
+    if spread < _LITTLE_SPREAD:
+        return None
+    return float(np.mean((x - x.mean()) * (y - y.mean()))) / spread**2
 
 
 def _shown(thumbnail: bytes, picture: Picture) -> Thumbnail:

@@ -236,7 +236,9 @@ def _names(source: Track, output: Track, common: Common) -> Iterator[tuple[Outco
         yield kind, f"language {output.language or 'not stated'} instead of {source.language}"
     for flag in _FLAGS:
         if (flag in source.flags) != (flag in output.flags) and source.kind in ("audio", "subtitle"):
-            yield "lost", f"{'not' if flag in source.flags else 'newly'} marked {flag}"
+            # MP4 and MOV enable the first track of each kind where none is; players start with that one anyway.
+            is_harmless = flag == "default" and flag in output.flags
+            yield "ok" if is_harmless else "lost", f"{'not' if flag in source.flags else 'newly'} marked {flag}"
     lost = lost_tags(source.tags, output.tags, common.output_tags)
     if lost:
         yield "lost", f"without {', '.join(lost)}"
@@ -256,6 +258,7 @@ def check_extra(pairs: Sequence[tuple[Track, Track | None]], output: Survey) -> 
 def lost_tags(source: Mapping[str, str], *outputs: Mapping[str, str]) -> list[str]:
     """Keys whose value is in none of the outputs' tags under the same key, whatever its case."""
     after = {key.lower(): value for output in reversed(outputs) for key, value in output.items()}
+    after.setdefault("title", after.get("name", ""))  # what MP4's demuxer calls a track's title
     lost = []
     for key, value in source.items():
         plain = re.sub(r"-[a-z]{3}$", "", key.lower())  # "title-eng" repeats "title"

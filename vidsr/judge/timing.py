@@ -60,10 +60,17 @@ class Alignment:
     extra: tuple[int, ...]  # numbers in the output
 
 
-def find_part(times: Times, num_frames: int, file_start: Fraction, start: Point | None, stop: Point | None) -> Part:
+def find_part(
+    times: Times,
+    num_frames: int,
+    file_start: Fraction,
+    start: Point | None,
+    stop: Point | None,
+    rate: Fraction | None = None,
+) -> Part:
     """Which frames lie between two points, each a frame number (int) or seconds on a player's clock (Fraction).
 
-    A source without times can only be cut by frame numbers; points in seconds take in everything there.
+    In a source without times, such as bare H.264, frames follow each other at `rate`, which its header states.
     """
 
     def number(point: Point | None, unset: int) -> int:
@@ -72,7 +79,7 @@ def find_part(times: Times, num_frames: int, file_start: Fraction, start: Point 
         if isinstance(point, int):
             return min(point, num_frames)
         if not len(times):
-            return unset
+            return min(math.ceil(point * (rate or 25)), num_frames)
         ticks = (file_start + point) / times.base
         return bisect_left(times.pts, -(-ticks.numerator // ticks.denominator))
 

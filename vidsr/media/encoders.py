@@ -121,7 +121,8 @@ _ENCODERS = (
         # Alpha travels beside the packets, which NUT would damage and MP4 has no place for. Matroska's milliseconds
         # are those of the target.
         alpha_containers=frozenset({"matroska", "webm"}),
-        alpha_settings=MappingProxyType({"auto-alt-ref": "0"}),
+        # Besides 4:2:0, alpha is "experimental" to FFmpeg: players that show it are rarer, nothing else.
+        alpha_settings=MappingProxyType({"auto-alt-ref": "0", "strict": "experimental"}),
         alpha_segment_format="matroska",
         even_sides=False,
         containers=frozenset({"mp4", "matroska", "webm"}),

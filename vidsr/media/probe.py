@@ -239,7 +239,14 @@ def _index(
     if any(stamp is None for stamp in stamps):
         ticks = frame_ticks(stream)
         return array("q", range(0, ticks * len(stamps), ticks)), array("q"), False, ticks
-    return array("q", sorted(s for s in stamps if s is not None)), array("q", sorted(keyframes)), True, last[1]
+    # AVI has no room for the order of presentation: what is given to such packets are times in the order of coding.
+    is_in_order = container.format.name != "avi" or not _reorders(stream)
+    return array("q", sorted(s for s in stamps if s is not None)), array("q", sorted(keyframes)), is_in_order, last[1]
+
+
+def _reorders(stream: VideoStream) -> bool:
+    context = stream.codec_context
+    return context.name in ("h264", "hevc") and context.has_b_frames
 
 
 def _is_hidden(codec: str, packet: Packet[VideoStream]) -> bool:

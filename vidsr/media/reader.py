@@ -10,6 +10,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
@@ -168,11 +169,10 @@ class _Reading:
             decoder = open_decoder(stream)
             decoder.thread_type = "AUTO"
             decoder.thread_count = 1 if tolerant else 0  # 0: as many as the machine has
-            if keyframe is not None:
-                container.seek(keyframe, stream=stream)
+            can_seek = keyframe is None or _seek(container, stream, keyframe)
             frames = self._decode(container.demux(stream), decoder, tolerant)
-            first = next(frames, None)
-            overshot = keyframe is not None and first is not None and (first.pts or 0) > keyframe
+            first = next(frames, None) if can_seek else None
+            overshot = not can_seek or (keyframe is not None and first is not None and (first.pts or 0) > keyframe)
             if first is not None and not overshot:
                 yield first
                 yield from frames
@@ -229,6 +229,8 @@ class _Reading:
             pts = frame.pts
         elif frame.dts is not None and self.source.has_timestamps:
             pts = frame.dts
+        elif self.num_frames < len(self.source.pts) and not self.source.has_timestamps:
+            pts = self.source.pts[self.num_frames]
         else:
             pts = self.num_frames * ticks if self.last_pts is None else self.last_pts + ticks
         if self.last_pts is not None and pts <= self.last_pts:
@@ -335,3 +337,12 @@ def _runs(positions: list[int]) -> list[tuple[int, int]]:
         else:
             runs.append((position, position))
     return runs
+
+
+def _seek(container: InputContainer, stream: VideoStream, pts: int) -> bool:
+    """Go to a keyframe at or before `pts`. False where bare MJPEG cannot: the container is spent then."""
+    try:
+        container.seek(pts, stream=stream)
+    except av.error.FFmpegError:
+        return False
+    return True

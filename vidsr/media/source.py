@@ -15,6 +15,7 @@ from vidsr.media.probe import probe as probe_video
 from vidsr.media.reader import DecodedFrame, OnNotice, Window
 from vidsr.media.sequence import find_sequence
 
+_ANIMATIONS = ("gif", "apng")  # their dithering alternates from line to line as fields do
 _PROGRESSIVE = Scan(
     kind="progressive", field_order=None, flagged="progressive", flagged_order=None, frame_order=None, found_by="flags"
 )
@@ -41,7 +42,8 @@ def probe(path: Path, rate: Fraction | None = None) -> SourceInfo:
 
 def recognise_fields(source: SourceInfo) -> Scan:
     """How the lines of a source were taken; pictures and animations are always progressive."""
-    return fields.recognise_fields(source) if is_video_file(source) else _PROGRESSIVE
+    is_animation = source.video.codec in _ANIMATIONS
+    return fields.recognise_fields(source) if is_video_file(source) and not is_animation else _PROGRESSIVE
 
 
 def read_frames(

@@ -29,6 +29,7 @@ from vidsr.frames import UNSPECIFIED, Crop
 from vidsr.media.crop import read_crop
 from vidsr.media.payload import TEXT_SUBTITLES, bare_payload, short_digest, shows_nothing, words_of
 from vidsr.media.sidedata import side_data_of
+from vidsr.media.timecode import tagged_timecode
 
 if TYPE_CHECKING:
     AnyPacket = Packet[Stream]  # generic for type checkers only
@@ -191,10 +192,10 @@ class _Collecting:
         self.stamps: array[int] = array("q")
         self.num_packets = 0
         self.breaks_off: str | None = None
-        self.timecode = container.metadata.get("timecode") or container.metadata.get("TIMECODE")
+        self.timecode = tagged_timecode(container.metadata)
         self._gathered = {s.index: _Gathered() for s in container.streams if s.index != video.index}
         for stream in container.streams:
-            self.timecode = self.timecode or stream.metadata.get("timecode") or stream.metadata.get("TIMECODE")
+            self.timecode = self.timecode or tagged_timecode(stream.metadata)
 
     def run(self) -> None:
         try:
@@ -309,6 +310,7 @@ def _picture(path: Path, collected: _Collecting) -> Picture:
         crop = read_crop(container, stream, frame)
         if stream.time_base is None:
             raise SourceError(f"{path}: its video has no time base")
+        stamps = collected.sorted_stamps()
         range_code = int(frame.color_range) or int(context.color_range)
         full_range = True if frame.format.name.startswith("yuvj") else {1: False, 2: True}.get(range_code)
         alpha_tag = {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode")
@@ -329,8 +331,9 @@ def _picture(path: Path, collected: _Collecting) -> Picture:
             is_interlaced=bool(frame.interlaced_frame),
             side_data={name: bytes(data) for name, data in (side_data_of(frame) or {}).items()},
             time_base=stream.time_base,
-            rate=stream.average_rate or stream.guessed_rate,
-            pts=collected.sorted_stamps(),
+            # FFmpeg averages bare streams to 25 whatever their header says.
+            rate=(stream.average_rate if len(stamps) else None) or stream.guessed_rate or stream.average_rate,
+            pts=stamps,
             num_packets=collected.num_packets,
             thumbnail=thumbnail(frame, crop, VideoReformatter()),
             flags=_flags(stream),
