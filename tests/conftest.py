@@ -360,3 +360,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def limits_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where limits of memory are kept: for each test a place of its own, and never the user's."""
+    path = tmp_path / "cache of limits" / "limits.json"
+    monkeypatch.setattr("vidsr.limits.limits_path", lambda: path)
+    return path

@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[1] / "vidsr"
 # queues alone.
 LADDER = [
     {"errors", "options", "frames", "events", "fingerprint"},
-    {"color", "light", "resample", "tiling", "geometry", "download", "store", "recipes"},
-    {"media", "models"},
+    {"color", "guard", "light", "resample", "tiling", "geometry", "download", "store", "recipes"},
+    {"media", "models", "limits"},
     {"engines"},
     {"transfer"},
     {"upscaler"},

@@ -250,7 +250,7 @@ CHANGES = {
 
 
 def test_the_table_of_changes_is_complete():
-    assert set(FIELDS) == {*CHANGES, "batch", "container", "rate", "strict"}
+    assert set(FIELDS) == {*CHANGES, "batch", "container", "on_decode_error", "rate", "strict"}
 
 
 def test_the_digest_changes_with_every_field_that_changes_pixels():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -33,7 +34,8 @@ def make_worker(
     source, target, lane, *, batch=2, queue_batches=2, device="cpu", turned=UPRIGHT, model="nearest", **given
 ):
     upscaler = Upscaler(UpscaleOptions(model=model, device=device, **given))
-    return FrameWorker(upscaler, source, target, turned, lane, batch=batch, queue_batches=queue_batches)
+    sizes = {"batch": batch, "queue_batches": queue_batches}
+    return FrameWorker(upscaler, source, target, turned, lane, time_base=Fraction(1, 100), **sizes)
 
 
 def make_frames(picture, count):

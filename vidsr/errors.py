@@ -103,4 +103,4 @@ class DeviceMemoryError(VidsrError, MemoryError):
 
 
 class NumericError(VidsrError, ArithmeticError):
-    """A network output that is not finite."""
+    """A network output that is no picture: not finite, or one value where the source has many."""

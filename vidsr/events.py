@@ -67,6 +67,7 @@ class Finished:
     num_frames: int
     seconds_elapsed: float
     color_drift: tuple[float, float, float]  # mean R', G', B' of the result less the source's, in levels of 255
+    num_recomputed: int  # frames that were no picture at first and were computed again in fp32
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -224,3 +224,12 @@ class PlaneBatch:
         for target, plane in zip(self.planes, planes, strict=True):
             target[len(self)] = plane
         self.times.append(time)
+
+
+def clock_text(seconds: Fraction) -> str:
+    """A time as people write it: 0:01:02.500."""
+    total = float(seconds)
+    sign, total = ("-" if total < 0 else ""), abs(total)
+    minutes, rest = divmod(total, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{sign}{hours}:{minutes:02d}:{rest:06.3f}"

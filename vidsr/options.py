@@ -19,6 +19,7 @@ Container = Literal["auto", "mp4", "mov", "mkv", "webm"]
 Rotation = Literal["keep", "apply"]
 Alpha = Literal["lanczos", "network"]
 Deinterlace = Literal["auto", "off", "bwdif", "bwdif:double"]
+OnDecodeError = Literal["report", "stop"]
 Point = int | Fraction  # a frame number, or exact seconds
 
 MIN_SCALE, MAX_SCALE = 1, 8
@@ -90,6 +91,11 @@ class UpscaleOptions:
     detelecine: bool = _option(
         False, "film in 30 frames a second back to its own 24: the fields put together, one frame in five dropped"
     )
+    on_decode_error: OnDecodeError = _option(
+        "report",
+        "where the source is damaged: report it and keep all frames that can be decoded, or stop",
+        changes_pixels=False,
+    )
     start: Point | None = _option(None, "first frame: a time (12.5, 0:01:02.5) or a frame number (300f)")
     stop: Point | None = _option(None, "end, not included: a time or a frame number (360f)")
     container: Container | None = _option(
@@ -118,7 +124,7 @@ class UpscaleOptions:
         self._check_network()
         if self.matrix not in MATRIX_CHOICES:
             raise UsageError(f"matrix is {self.matrix!r}; it must be {', '.join(MATRIX_CHOICES)}")
-        for name, kind in (("rotation", Rotation), ("alpha", Alpha)):
+        for name, kind in (("rotation", Rotation), ("alpha", Alpha), ("on_decode_error", OnDecodeError)):
             if getattr(self, name) not in get_args(kind):
                 raise UsageError(f"{name} is {getattr(self, name)!r}; it must be {' or '.join(get_args(kind))}")
         if self.container is not None and self.container not in get_args(Container):

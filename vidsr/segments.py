@@ -37,6 +37,7 @@ class Made:
     num_frames: int
     stage_times: StageTimes
     color_drift: tuple[float, float, float]  # mean R', G', B' of the results less the sources', in levels of 255
+    num_recomputed: int  # frames that were no picture at first and were computed again in fp32
 
 
 def batch_size(prepared: Prepared, upscaler: Upscaler) -> int:
@@ -57,13 +58,15 @@ def open_worker(prepared: Prepared, upscaler: Upscaler, batch: int) -> FrameWork
         prepared.picture,
         prepared.orientation,
         open_lane(upscaler.device),
+        time_base=prepared.delivered.video.time_base,
         batch=batch,
         queue_batches=QUEUE_BATCHES,
     )
 
 
 def read(prepared: Prepared, window: Window, on_notice: Callable[[str], None]) -> Iterator[DecodedFrame]:
-    return read_frames(prepared.source, window, on_notice, prepared.fields)
+    stop_at_damage = prepared.options.on_decode_error == "stop"
+    return read_frames(prepared.source, window, on_notice, prepared.fields, stop_at_damage=stop_at_damage)
 
 
 class SegmentMaker:
@@ -101,11 +104,15 @@ class SegmentMaker:
         self._warn_of_space()
         worker = open_worker(self._prepared, self._upscaler, batch_size(self._prepared, self._upscaler))
         times = [self._make(worker, group) for group in _neighbours(self._journal.remaining)]
+        if worker.num_recomputed:
+            text = f"{worker.num_recomputed} frames were no pictures at first and were computed again in fp32"
+            self._on_event(Notice(text=text))
         red, green, blue = worker.color_drift()
         return Made(
             num_frames=self._journal.num_frames - self._num_frames_before,
             stage_times=StageTimes.total(times),
             color_drift=(255 * red, 255 * green, 255 * blue),
+            num_recomputed=worker.num_recomputed,
         )
 
     def _make(self, worker: FrameWorker, group: Sequence[Segment]) -> StageTimes:

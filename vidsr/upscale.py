@@ -39,6 +39,7 @@ class Result:
     seconds_elapsed: float
     stage_times: StageTimes
     color_drift: tuple[float, float, float]  # mean R', G', B' of the result less the source's, in levels of 255
+    num_recomputed: int  # frames that were no picture at first and were computed again in fp32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +93,8 @@ class Run:
         """Make the target.
 
         Raises:
-            TargetError, DiskFullError, SourceError, DeviceMemoryError: no file is left under the target's name; what
-                is finished waits beside it for the next run.
+            TargetError, DiskFullError, SourceError, DeviceMemoryError, NumericError: no file is left under the
+                target's name; what is finished waits beside it for the next run.
             TargetBusyError: another process is writing it. ResumeError: another run was begun there.
             RunStoppedError: `request_stop` was called.
             VerificationError: the target is complete and stays, but differs from its source in what it should not.
@@ -116,7 +117,13 @@ class Run:
         seconds = time.perf_counter() - began
         target = prepared.target
         self.on_event(
-            Finished(target=target, num_frames=num_frames, seconds_elapsed=seconds, color_drift=made.color_drift)
+            Finished(
+                target=target,
+                num_frames=num_frames,
+                seconds_elapsed=seconds,
+                color_drift=made.color_drift,
+                num_recomputed=made.num_recomputed,
+            )
         )
         self._check()
         return Result(
@@ -125,6 +132,7 @@ class Run:
             seconds_elapsed=seconds,
             stage_times=made.stage_times,
             color_drift=made.color_drift,
+            num_recomputed=made.num_recomputed,
         )
 
     def _open_journal(self) -> Journal:

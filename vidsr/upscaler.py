@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, cast
 
@@ -13,11 +14,12 @@ from torch import Tensor
 
 from vidsr import store
 from vidsr.engines.base import Engine, EngineInfo, IdentityEngine
-from vidsr.engines.devices import free_bytes, memory_errors, resolve_device
+from vidsr.engines.devices import device_name, free_bytes, memory_errors, resolve_device
 from vidsr.engines.torch import TorchEngine
 from vidsr.errors import DeviceMemoryError, UsageError
-from vidsr.events import OnEvent, ignore
+from vidsr.events import Notice, OnEvent, ignore
 from vidsr.geometry import network_input_size, output_size
+from vidsr.limits import Limit, recall, remember
 from vidsr.models.catalogue import ModelEntry, find_model
 from vidsr.models.compact import SRVGGNetCompact
 from vidsr.models.loading import Network, blend_networks, load_network
@@ -70,7 +72,7 @@ class Upscaler:
 
     Args:
         options: everything but the video-only fields is used.
-        on_event: told of weights being downloaded.
+        on_event: told of weights being downloaded, and of memory that does not suffice.
 
     Raises:
         UsageError: options that contradict the model. DeviceError, WeightsError, DownloadError.
@@ -78,11 +80,14 @@ class Upscaler:
 
     def __init__(self, options: UpscaleOptions | None = None, on_event: OnEvent = ignore) -> None:
         self.options = options or UpscaleOptions()
+        self.on_event = on_event
         self.device = resolve_device(self.options.device)
         self.precision = self._precision()
         self.model = choose_model(self.options, self.device, on_event)
         self._kernel: Kernel = "lanczos"
         self._engine = self._load_engine(on_event)
+        path = self.model.path
+        self._network_name = self.model.name if path is None else f"{path.name} of {path.stat().st_size} bytes"
         # What fits, by (height, width) of the network's input: frames at once, and the side of a tile.
         self._fitting: dict[tuple[int, int], tuple[int, int]] = {}
 
@@ -94,6 +99,13 @@ class Upscaler:
     @property
     def engine_info(self) -> EngineInfo:
         return self._engine.info
+
+    @cached_property
+    def exact(self) -> Upscaler:
+        """The same in fp32, made when first asked for; itself where that is what it computes in."""
+        if self._engine.info.precision == "fp32":
+            return self
+        return Upscaler(replace(self.options, precision="fp32"), self.on_event)
 
     def _load_engine(self, on_event: OnEvent) -> Engine:
         denoises, precision = self.options.denoise < 1, self.precision
@@ -187,18 +199,49 @@ class Upscaler:
         Where memory runs short it goes on with fewer frames at once, then with smaller tiles: the same frames again.
         """
         height, width = x.shape[-2:]
+        free_at_first: int | None = None
+        did_not_fit: tuple[int, int] | None = None
         while True:
-            max_frames, tile = self._fitting.get((height, width)) or self._estimate(x)
+            fitting = self._fitting.get((height, width))
+            if fitting is None:
+                free_at_first = free_bytes(self.device)
+                fitting = self._begin_with(x, free_at_first)
             try:
-                out = self._run_in_pieces(x, max_frames, tile)
+                out = self._run_in_pieces(x, *fitting)
             except DeviceMemoryError:
-                smaller = self._less(x, max_frames, tile)
+                smaller = self._less(x, *fitting)
             else:
-                self._fitting[height, width] = max_frames, tile
+                self._fitting[height, width] = fitting
+                if did_not_fit is not None:
+                    self._note_limit(x, did_not_fit, fitting, free_at_first)
                 return out
+            did_not_fit = did_not_fit or (min(fitting[0], x.shape[0]), fitting[1])
             self._fitting[height, width] = smaller
             if x.is_cuda:  # behind the handler, whose traceback would keep alive what is to be freed
                 torch.cuda.empty_cache()
+
+    def _begin_with(self, x: Tensor, free: int) -> tuple[int, int]:
+        """The estimate, or what is remembered to have fitted where that is less."""
+        num_frames, tile = self._estimate(x, free)
+        limit = recall(self._limit_key(x))
+        if limit is None or not limit.holds(free):
+            return num_frames, tile
+        whole = max(x.shape[-2:])
+        side, remembered_side = tile or whole, limit.tile_px or whole
+        if side < remembered_side or (side == remembered_side and num_frames <= limit.num_frames):
+            return num_frames, tile
+        known = limit.num_frames, limit.tile_px
+        self.on_event(Notice(text=f"begins with {_size_text(*known)}: more did not fit into memory last time"))
+        return known
+
+    def _note_limit(self, x: Tensor, did_not_fit: tuple[int, int], fits: tuple[int, int], free: int | None) -> None:
+        self.on_event(Notice(text=f"out of memory with {_size_text(*did_not_fit)}: goes on with {_size_text(*fits)}"))
+        free = free_bytes(self.device) if free is None else free
+        remember(self._limit_key(x), Limit(num_frames=fits[0], tile_px=fits[1], free_bytes=free))
+
+    def _limit_key(self, x: Tensor) -> str:
+        info, size = self._engine.info, f"{x.shape[-1]}x{x.shape[-2]}"
+        return ", ".join((device_name(self.device), info.engine, info.precision, self._network_name, size))
 
     def _run_in_pieces(self, x: Tensor, max_frames: int, tile: int) -> Tensor:
         num_frames, _, height, width = x.shape
@@ -230,9 +273,9 @@ class Upscaler:
             self._engine.run, x, scale=info.scale, tile=tile, overlap=overlap, align=info.align_px, fade=fade
         )
 
-    def _estimate(self, x: Tensor) -> tuple[int, int]:
+    def _estimate(self, x: Tensor, free: int) -> tuple[int, int]:
         """(frames at once, tile side) to begin with: whole frames, 0, if one fits, else the largest tiles that do."""
-        num_pixels_that_fit = int(_MEMORY_SHARE * free_bytes(self.device) / max(self._engine.info.bytes_per_pixel, 1))
+        num_pixels_that_fit = int(_MEMORY_SHARE * free / max(self._engine.info.bytes_per_pixel, 1))
         num_pixels = x.shape[2] * x.shape[3]
         if self.options.tile is not None:
             read = (self.options.tile + 2 * MAX_OVERLAP_PX) ** 2 if self.options.tile else num_pixels
@@ -240,3 +283,9 @@ class Upscaler:
         if num_pixels <= num_pixels_that_fit:
             return num_pixels_that_fit // num_pixels, 0
         return 1, max(int(num_pixels_that_fit**0.5) - 2 * MAX_OVERLAP_PX, _SMALLEST_TILE_PX)
+
+
+def _size_text(num_frames: int, tile: int) -> str:
+    if tile:
+        return f"tiles of {tile} pixels" + (f", {num_frames} frames at once" if num_frames > 1 else "")
+    return "whole frames" if num_frames == 1 else f"{num_frames} whole frames at once"

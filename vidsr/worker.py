@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 
 import torch
 from torch import Tensor
 
 from vidsr.color import alpha_to_float, float_to_alpha, planes_to_rgb, rgb_to_planes
-from vidsr.engines.devices import memory_errors
-from vidsr.frames import PictureFormat
+from vidsr.engines.devices import free_bytes, memory_errors
+from vidsr.errors import DeviceMemoryError, NumericError
+from vidsr.events import Notice
+from vidsr.frames import PictureFormat, clock_text
 from vidsr.geometry import Orientation
+from vidsr.guard import NUM_MEASURES, fault, measure, worse_of
 from vidsr.light import decode_srgb, encode_srgb, enlarge_light
 from vidsr.pipeline.stage import Channel
 from vidsr.resample import resize
@@ -27,8 +31,12 @@ class FrameWorker:
         source, target: formats of the two sides.
         orientation: how the source's pictures are turned on the way.
         lane: the way to the upscaler's device.
+        time_base: seconds per tick of the frames' times, for messages.
         batch: frames per batch.
         queue_batches: batches that may wait between two stages; sizes the rings.
+
+    Raises:
+        DeviceMemoryError: this machine has not the memory that frames of such a size need at the very least.
     """
 
     def __init__(
@@ -39,16 +47,24 @@ class FrameWorker:
         orientation: Orientation,
         lane: Lane,
         *,
+        time_base: Fraction,
         batch: int,
         queue_batches: int,
     ) -> None:
         self._upscaler, self._source, self._target, self._lane = upscaler, source, target, lane
         self._orientation = orientation
         self._dither = target.layout.depth < source.layout.depth
-        self._drift_sum: Tensor | None = None
+        self._time_base = time_base
+        self._max_frames = batch  # at once; fewer where memory runs short
+        self._drift_sum = torch.zeros(3, dtype=torch.float64)
         self._num_frames = 0
+        self.num_recomputed = 0  # frames that were no picture at first and came out well in fp32
+        self._free_measures = deque(
+            torch.empty((batch, NUM_MEASURES), pin_memory=lane.pinned) for _ in range(lane.depth + 1)
+        )
         # One being filled, one being read, those in the queue between and those in flight.
         num_batches = queue_batches + lane.depth + 2
+        _require_memory(source, target, num_batches * batch, is_device=upscaler.device.type == "cpu")
         self.free_inputs = Channel(
             num_batches, [HostBatch(source, batch, pinned=lane.pinned) for _ in range(num_batches)]
         )
@@ -60,8 +76,11 @@ class FrameWorker:
         """Process batches in order, several in flight where the lane allows.
 
         Inputs go back to `free_inputs`; the consumer gives the outputs back to `free_outputs`.
+
+        Raises:
+            NumericError: a frame is no picture, in fp32 neither. DeviceMemoryError: one frame alone does not fit.
         """
-        in_flight: deque[tuple[HostBatch, HostBatch, Callable[[], None]]] = deque()
+        in_flight: deque[tuple[HostBatch, HostBatch, Tensor, Callable[[], None]]] = deque()
         for batch in batches:
             in_flight.append(self._submit(batch))
             if len(in_flight) > self._lane.depth:
@@ -69,35 +88,61 @@ class FrameWorker:
         while in_flight:
             yield self._collect(*in_flight.popleft())
 
-    def _submit(self, batch: HostBatch) -> tuple[HostBatch, HostBatch, Callable[[], None]]:
+    def _submit(self, batch: HostBatch) -> tuple[HostBatch, HostBatch, Tensor, Callable[[], None]]:
         out = self.free_outputs.get()
         out.times = list(batch.times)
-        what = f"colour and size of {len(batch)} frames of {self._target.width}x{self._target.height}"
-        with memory_errors(self._upscaler.device, what):
-            planes = self._lane.upload(batch.filled)
-            with self._lane.computing(), torch.inference_mode():
-                results = self._compute(planes)
-            return batch, out, self._lane.download(results, out.filled)
+        measures = self._free_measures.popleft()
+        wait = self._start(batch.filled, [*out.filled, measures[: len(batch)]], self._upscaler)
+        return batch, out, measures, wait
 
-    def _compute(self, planes: Sequence[Tensor]) -> list[Tensor]:
-        """Source planes to target planes, both on the device."""
+    def _start(self, planes: Sequence[Tensor], into: Sequence[Tensor], upscaler: Upscaler) -> Callable[[], None]:
+        """Start computing target planes and measures of host planes; the returned function waits for them."""
+        what = f"colour and size of {len(planes[0])} frames of {self._target.width}x{self._target.height}"
+        with memory_errors(upscaler.device, what):
+            on_device = self._lane.upload(planes)
+            with self._lane.computing(), torch.inference_mode():
+                results = self._compute_what_fits(on_device, upscaler)
+            return self._lane.download(results, into)
+
+    def _compute_what_fits(self, planes: Sequence[Tensor], upscaler: Upscaler) -> list[Tensor]:
+        """As `_compute`, with fewer frames at once where memory runs short: the same frames again."""
+        while True:
+            at_once = min(self._max_frames, len(planes[0]))
+            try:
+                with memory_errors(upscaler.device, f"{at_once} frames"):
+                    pieces = zip(*(torch.split(plane, at_once) for plane in planes), strict=True)
+                    parts = [self._compute(piece, upscaler) for piece in pieces]
+                    return [torch.cat(part) for part in zip(*parts, strict=True)] if len(parts) > 1 else parts[0]
+            except DeviceMemoryError:
+                if at_once == 1:
+                    raise
+            self._max_frames = at_once // 2
+            text = f"out of memory with colour and size of {at_once} frames at once: goes on with {self._max_frames}"
+            upscaler.on_event(Notice(text=text))
+            if planes[0].is_cuda:  # behind the handler, whose traceback would keep alive what is to be freed
+                torch.cuda.empty_cache()
+
+    def _compute(self, planes: Sequence[Tensor], upscaler: Upscaler) -> list[Tensor]:
+        """Source planes to target planes and their measures, all on the device."""
         rgb_nchw = _turn(planes_to_rgb(planes, self._source), self._orientation)
-        out_nchw = self._enlarge(rgb_nchw)
-        self._note_drift(rgb_nchw, out_nchw)
+        out_nchw = self._enlarge(rgb_nchw, upscaler)
+        measures = measure(rgb_nchw, out_nchw, is_light=self._source.layout.is_float)
         results = rgb_to_planes(self._recode(out_nchw), self._target, dither=self._dither)
         if self._target.layout.has_alpha:
-            results.append(float_to_alpha(self._alpha(planes, out_nchw), self._target))
-        return results
+            alpha_nchw, alpha_measures = self._alpha(planes, out_nchw, upscaler)
+            measures = worse_of(measures, alpha_measures)
+            results.append(float_to_alpha(alpha_nchw, self._target))
+        return [*results, measures]
 
-    def _enlarge(self, rgb_nchw: Tensor) -> Tensor:
+    def _enlarge(self, rgb_nchw: Tensor, upscaler: Upscaler) -> Tensor:
         """The source's RGB, linear or coded, in the target's size."""
         width, height = self._target.width, self._target.height
         # Networks know coded pictures only; kernels add up light itself, as renderers do.
-        if self._source.layout.is_float and self._upscaler.is_network:
+        if self._source.layout.is_float and upscaler.is_network:
             return enlarge_light(
-                rgb_nchw, height, width, lambda coded: self._upscaler.upscale_tensor(coded, (width, height))
+                rgb_nchw, height, width, lambda coded: _nan_if_infinite(upscaler.upscale_tensor(coded, (width, height)))
             )
-        return self._upscaler.upscale_tensor(rgb_nchw, (width, height))
+        return upscaler.upscale_tensor(rgb_nchw, (width, height))
 
     def _recode(self, rgb_nchw: Tensor) -> Tensor:
         """RGB as the target's planes hold it: linear light in floating point, never below black, else coded."""
@@ -105,33 +150,73 @@ class FrameWorker:
             return rgb_nchw
         return decode_srgb(rgb_nchw.clamp_min(0)) if self._target.layout.is_float else encode_srgb(rgb_nchw)
 
-    def _alpha(self, planes: Sequence[Tensor], out_nchw: Tensor) -> Tensor:
-        """(N, 1, H, W) in [0, 1]: the source's alpha enlarged; opaque where it has none."""
+    def _alpha(self, planes: Sequence[Tensor], out_nchw: Tensor, upscaler: Upscaler) -> tuple[Tensor, Tensor]:
+        """(N, 1, H, W) in [0, 1]: the source's alpha enlarged, opaque where it has none; and its measures."""
         num_frames, _, height, width = out_nchw.shape
         if not self._source.layout.has_alpha:
-            return out_nchw.new_ones((num_frames, 1, height, width))
+            return out_nchw.new_ones((num_frames, 1, height, width)), out_nchw.new_zeros((num_frames, NUM_MEASURES))
         alpha_nchw = _turn(alpha_to_float(planes[-1], self._source), self._orientation)
-        if self._upscaler.options.alpha == "lanczos":
-            return resize(alpha_nchw, height, width, "lanczos")
-        as_gray = self._upscaler.upscale_tensor(alpha_nchw.expand(-1, 3, -1, -1).contiguous(), (width, height))
-        return as_gray.mean(1, keepdim=True)
-
-    def _note_drift(self, rgb_nchw: Tensor, out_nchw: Tensor) -> None:
-        drift = (out_nchw.mean((2, 3)) - rgb_nchw.mean((2, 3))).sum(0)
-        self._drift_sum = drift if self._drift_sum is None else self._drift_sum + drift
-        self._num_frames += rgb_nchw.shape[0]
+        if upscaler.options.alpha == "lanczos":
+            large_nchw = resize(alpha_nchw, height, width, "lanczos")
+        else:
+            as_gray = upscaler.upscale_tensor(alpha_nchw.expand(-1, 3, -1, -1).contiguous(), (width, height))
+            large_nchw = as_gray.mean(1, keepdim=True)
+        return large_nchw, measure(alpha_nchw, large_nchw)
 
     def color_drift(self) -> tuple[float, float, float]:
         """Mean of the results less that of the sources, over all frames so far: R', G' and B' in [0, 1] units."""
-        if self._drift_sum is None:
-            return 0.0, 0.0, 0.0
-        red, green, blue = (self._drift_sum / self._num_frames).tolist()
+        red, green, blue = (self._drift_sum / max(self._num_frames, 1)).tolist()
         return red, green, blue
 
-    def _collect(self, batch: HostBatch, out: HostBatch, wait: Callable[[], None]) -> HostBatch:
+    def _collect(self, batch: HostBatch, out: HostBatch, measures: Tensor, wait: Callable[[], None]) -> HostBatch:
         wait()
+        for index in range(len(out)):
+            found = fault(measures[index])
+            if found is not None:
+                self._compute_again(batch, out, index, measures, found)
+            self._drift_sum += measures[index, :3]
+            self._num_frames += 1
+        self._free_measures.append(measures)
         self.free_inputs.put(batch)
         return out
+
+    def _compute_again(self, batch: HostBatch, out: HostBatch, index: int, measures: Tensor, found: str) -> None:
+        """Replace one frame, while its source is still in `batch`, by what fp32 makes of it."""
+        one = slice(index, index + 1)
+        into = [*(tensor[one] for tensor in out.filled), measures[one]]
+        self._start([tensor[one] for tensor in batch.filled], into, self._upscaler.exact)()
+        found_again = fault(measures[index])
+        if found_again is not None:
+            pts = out.times[index].pts
+            raise NumericError(
+                f"the frame at {clock_text(pts * self._time_base)} (pts {pts}): {self._upscaler.model.name} returned "
+                f"{found}, and in fp32 once more {found_again}; a picture was expected. Try another --model, or look "
+                "at the source there"
+            )
+        self.num_recomputed += 1
+
+
+def _require_memory(source: PictureFormat, target: PictureFormat, num_frames: int, *, is_device: bool) -> None:
+    """Refuse what cannot fit by any reckoning: a system that lends more than it has would end the process later.
+
+    Counted are the rings, and where the host computes as well, one frame as RGB: as it comes, as it is enlarged, and
+    that once more while it becomes planes.
+    """
+    num_bytes = num_frames * (source.num_bytes + target.num_bytes)
+    if is_device:
+        num_bytes += 12 * (source.width * source.height + 2 * target.width * target.height)
+    free = free_bytes(torch.device("cpu"))
+    if num_bytes > free:
+        raise DeviceMemoryError(
+            f"frames of {source.width}x{source.height} made {target.width}x{target.height} need at least "
+            f"{num_bytes / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free; choose a smaller scale or "
+            "batch; if the source is not that large, it is damaged"
+        )
+
+
+def _nan_if_infinite(x_nchw: Tensor) -> Tensor:
+    """NaN for infinity, which clipping would turn into plain white."""
+    return torch.where(x_nchw.isfinite(), x_nchw, torch.nan)
 
 
 def _turn(x_nchw: Tensor, orientation: Orientation) -> Tensor:

@@ -43,6 +43,7 @@ Deinterlace = Annotated[str | None, _option("deinterlace")]
 Detelecine = Annotated[
     bool | None, typer.Option("--detelecine/--no-detelecine", help=meaning("detelecine"), show_default=False)
 ]
+OnDecodeError = Annotated[str | None, _option("on_decode_error")]
 Start = Annotated[str | None, _option("start")]
 Stop = Annotated[str | None, _option("stop")]
 Matrix = Annotated[str | None, _option("matrix")]

@@ -72,6 +72,7 @@ def command(
     alpha: arg.Alpha = None,
     deinterlace: arg.Deinterlace = None,
     detelecine: arg.Detelecine = None,
+    on_decode_error: arg.OnDecodeError = None,
     start: arg.Start = None,
     stop: arg.Stop = None,
     container: arg.Container = None,

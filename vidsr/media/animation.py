@@ -90,8 +90,14 @@ def probe_animation(path: Path) -> SourceInfo:
     )
 
 
-def read_animation(source: SourceInfo, window: Window, on_notice: OnNotice) -> Iterator[DecodedFrame]:
-    """Yield the frames of `window` as a player composes them; a damaged file ends early, with a notice."""
+def read_animation(
+    source: SourceInfo, window: Window, on_notice: OnNotice, *, stop_at_damage: bool = False
+) -> Iterator[DecodedFrame]:
+    """Yield the frames of `window` as a player composes them; a damaged file ends early, with a notice.
+
+    Raises:
+        SourceError: it is damaged, where `stop_at_damage`.
+    """
     layout, stamps = source.video.picture.layout, source.pts
     with _open(source.path) as image:
         for index, pts in enumerate(stamps):
@@ -101,6 +107,11 @@ def read_animation(source: SourceInfo, window: Window, on_notice: OnNotice) -> I
                 image.seek(index)
                 rgb = np.asarray(image.convert("RGBA" if layout.has_alpha else "RGB"))
             except (OSError, EOFError, ValueError) as error:
+                if stop_at_damage:
+                    raise SourceError(
+                        f"{source.path}: damaged at frame {index} ({error}); decoding stops there as on_decode_error "
+                        "asks: get a whole copy, or end before it by on_decode_error=report"
+                    ) from error
                 on_notice(f"the source is damaged: {len(stamps) - index} frames could not be decoded ({error})")
                 return
             if pts in window:

@@ -125,13 +125,18 @@ def probe_pictures(path: Path, sequence: Sequence, rate: Fraction | None) -> Sou
     )
 
 
-def read_pictures(source: SourceInfo, window: Window, on_notice: OnNotice) -> Iterator[DecodedFrame]:
+def read_pictures(
+    source: SourceInfo, window: Window, on_notice: OnNotice, *, stop_at_damage: bool = False
+) -> Iterator[DecodedFrame]:
     """Decode the pictures of `window` in the order of their numbers.
 
     A picture that cannot be decoded or is incomplete is left out and named in a notice at the end. One whose size
     or format differs from the first one's is converted to it, with a notice; so are samples that are no numbers.
+
+    Raises:
+        SourceError: a picture cannot be decoded, where `stop_at_damage`.
     """
-    yield from _Reading(source, window, on_notice).frames()
+    yield from _Reading(source, window, on_notice, stop_at_damage).frames()
 
 
 @dataclass
@@ -139,6 +144,7 @@ class _Reading:
     source: SourceInfo
     window: Window
     on_notice: OnNotice
+    stop_at_damage: bool
     reformatter: VideoReformatter = field(default_factory=VideoReformatter)
     noticed: set[str] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
@@ -159,6 +165,8 @@ class _Reading:
             try:
                 planes = self._planes(_decode(file).frame, file.name)
             except SourceError as error:
+                if self.stop_at_damage:
+                    raise
                 self.damaged.append(str(error))
                 continue
             yield DecodedFrame(FrameTime(pts=number - sequence.first, duration=1), planes)

@@ -118,10 +118,12 @@ def find_video_stream(container: InputContainer, path: Path) -> VideoStream:
     """The main video stream: the first one that is no cover picture.
 
     Raises:
-        SourceError: none there.
+        SourceError: none there, or of a codec that nothing here decodes.
     """
     for stream in container.streams.video:
         if not is_cover(stream):
+            if stream.codec_context is None:
+                raise SourceError(f"{path}: no decoder knows the codec of its video; the header is probably damaged")
             return stream
     kinds = sorted({stream.type for stream in container.streams})
     found = f"found only {', '.join(kinds)}" if kinds else "found no streams at all"

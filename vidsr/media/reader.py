@@ -18,7 +18,8 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from vidsr.frames import Crop, FrameTime, PictureFormat, Plane, SampleType
+from vidsr.errors import SourceError
+from vidsr.frames import Crop, FrameTime, PictureFormat, Plane, SampleType, clock_text
 from vidsr.media.captions import captions_of
 from vidsr.media.deinterlace import FieldFilter, FieldWork
 from vidsr.media.probe import SourceInfo, find_video_stream, open_decoder, open_source
@@ -54,7 +55,12 @@ class Window:
 
 
 def read_frames(
-    source: SourceInfo, window: Window, on_notice: OnNotice, fields: FieldWork | None = None
+    source: SourceInfo,
+    window: Window,
+    on_notice: OnNotice,
+    fields: FieldWork | None = None,
+    *,
+    stop_at_damage: bool = False,
 ) -> Iterator[DecodedFrame]:
     """Decode the frames of `window` in presentation order.
 
@@ -66,11 +72,12 @@ def read_frames(
         window: the part, in ticks of `delivered(source, fields)`.
         on_notice: told about damage, in sentences.
         fields: what is done to the frames first; times and their number may then differ from the source's.
+        stop_at_damage: raise at the first damage what would else be reported.
 
     Raises:
-        SourceError: the file can no longer be opened, or has no video stream any more.
+        SourceError: the file can no longer be opened, or has no video stream any more; or it is damaged.
     """
-    reading = _Reading(source, window.coarser(fields.ticks if fields else 1), on_notice, fields)
+    reading = _Reading(source, window.coarser(fields.ticks if fields else 1), on_notice, fields, stop_at_damage)
     yield from reading.frames(window)
 
 
@@ -84,6 +91,7 @@ class _Reading:
     window: Window  # in the source's own ticks
     on_notice: OnNotice
     fields: FieldWork | None
+    stop_at_damage: bool
     last_pts: int | None = None
     num_frames: int = 0
     errors: list[str] = field(default_factory=list)
@@ -116,7 +124,9 @@ class _Reading:
                 num_after += 1
             else:
                 self._tick_off(time.pts)
-                self.num_corrupt += frame.is_corrupt
+                if frame.is_corrupt:
+                    self.num_corrupt += 1
+                    self._stop_if_asked(time.pts, "a frame with visible damage")
             if self.window.start is not None and time.pts < self.window.start:
                 before.append((frame, time))
                 continue
@@ -200,8 +210,17 @@ class _Reading:
 
     def _note_error(self, error: av.error.FFmpegError, packet: Packet[VideoStream] | None) -> None:
         stamp = packet.pts if packet is not None else None
-        where = "" if stamp is None else f" at {_clock(stamp * self.source.video.time_base)}"
+        where = "" if stamp is None else f" at {clock_text(stamp * self.source.video.time_base)}"
         self.errors.append(f"{error.strerror}{where}")
+        self._stop_if_asked(stamp, error.strerror or "a packet that cannot be decoded")
+
+    def _stop_if_asked(self, pts: int | None, what: str) -> None:
+        if self.stop_at_damage:
+            where = "" if pts is None else f" at {clock_text(pts * self.source.video.time_base)}"
+            raise SourceError(
+                f"{self.source.path}: damaged{where} ({what}); decoding stops there as on_decode_error asks: get a "
+                "whole copy, or go on with what can be decoded by on_decode_error=report"
+            )
 
     def _time(self, frame: VideoFrame) -> FrameTime:
         """The frame's own stamp; made up only where there is none, moved only where it would go backwards."""
@@ -216,7 +235,7 @@ class _Reading:
             pts = self.num_frames * ticks if self.last_pts is None else self.last_pts + ticks
         if self.last_pts is not None and pts <= self.last_pts:
             self._notice_once(
-                f"time stamps stand still or go backwards at {_clock(pts * self.source.video.time_base)}; "
+                f"time stamps stand still or go backwards at {clock_text(pts * self.source.video.time_base)}; "
                 "such frames are shown one tick after the one before"
             )
             pts = self.last_pts + 1
@@ -242,7 +261,7 @@ class _Reading:
         if not same_size:
             self._notice_once(
                 f"the picture changes size to {frame.width}x{frame.height} at "
-                f"{_clock(time.pts * self.source.video.time_base / ticks)}; it is scaled to the first size, "
+                f"{clock_text(time.pts * self.source.video.time_base / ticks)}; it is scaled to the first size, "
                 f"{width}x{height}"
             )
         if not same_size or frame.format.name.replace("yuvj", "yuv") != layout.name:
@@ -268,12 +287,17 @@ class _Reading:
                 return
             if stamp in self.window and stamp != pts:
                 self.missing.append(self.next_expected)
+                if not self._has_hidden_frames:
+                    self._stop_if_asked(stamp, "a frame cannot be decoded")
             self.next_expected += 1
+
+    @property
+    def _has_hidden_frames(self) -> bool:
+        return self.source.video.codec in _CODECS_WITH_HIDDEN_FRAMES
 
     def _report_gaps(self) -> None:
         self._tick_off(None)
-        hidden_frames = self.source.video.codec in _CODECS_WITH_HIDDEN_FRAMES
-        if not self.errors and not self.num_corrupt and (hidden_frames or not self.missing):
+        if not self.errors and not self.num_corrupt and (self._has_hidden_frames or not self.missing):
             return
         base, stamps = self.source.video.time_base, self.source.pts
         parts = list(self.errors[:1])
@@ -282,7 +306,7 @@ class _Reading:
         if self.num_corrupt:
             parts.append(f"{self.num_corrupt} frames with visible damage")
         if self.missing:
-            spots = [(_clock(stamps[a] * base), _clock(stamps[b] * base)) for a, b in _runs(self.missing)]
+            spots = [(clock_text(stamps[a] * base), clock_text(stamps[b] * base)) for a, b in _runs(self.missing)]
             ranges = ", ".join(first if first == last else f"{first} to {last}" for first, last in spots)
             parts.append(f"{len(self.missing)} frames could not be decoded, at {ranges}")
         else:
@@ -322,11 +346,3 @@ def _seek(container: InputContainer, stream: VideoStream, pts: int) -> bool:
     except av.error.FFmpegError:
         return False
     return True
-
-
-def _clock(seconds: Fraction) -> str:
-    total = float(seconds)
-    sign, total = ("-" if total < 0 else ""), abs(total)
-    minutes, rest = divmod(total, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{sign}{hours}:{minutes:02d}:{rest:06.3f}"

@@ -47,20 +47,26 @@ def recognise_fields(source: SourceInfo) -> Scan:
 
 
 def read_frames(
-    source: SourceInfo, window: Window, on_notice: OnNotice, fields: FieldWork | None = None
+    source: SourceInfo,
+    window: Window,
+    on_notice: OnNotice,
+    fields: FieldWork | None = None,
+    *,
+    stop_at_damage: bool = False,
 ) -> Iterator[DecodedFrame]:
     """Decode the frames of `window` in presentation order; see the module of its kind.
 
     Raises:
         UsageError: work on the fields of pictures, which only video files have.
+        SourceError: damage, where `stop_at_damage`; else that is told to `on_notice`.
     """
     if fields is not None and not is_video_file(source):
         raise UsageError(f"{source.path}: holds pictures, not fields; leave deinterlace and detelecine out")
     if source.sequence is not None:
-        return picture_reader.read_pictures(source, window, on_notice)
+        return picture_reader.read_pictures(source, window, on_notice, stop_at_damage=stop_at_damage)
     if animation.is_animated_webp(source.path):
-        return animation.read_animation(source, window, on_notice)
-    return reader.read_frames(source, window, on_notice, fields)
+        return animation.read_animation(source, window, on_notice, stop_at_damage=stop_at_damage)
+    return reader.read_frames(source, window, on_notice, fields, stop_at_damage=stop_at_damage)
 
 
 def is_video_file(source: SourceInfo) -> bool:

@@ -173,10 +173,12 @@ def main_video(container: InputContainer, path: Path) -> VideoStream:
     """The first stream of video that is no cover picture.
 
     Raises:
-        SourceError: none there.
+        SourceError: none there, or of a codec that nothing here decodes.
     """
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise SourceError(f"{path}: no decoder knows the codec of its video")
             return stream
     raise SourceError(f"{path}: holds no video stream, so there is nothing to compare")
 
