@@ -183,3 +183,14 @@ def test_hardware_that_is_not_there_is_named_with_the_reason(name):
     picture = PictureFormat(width=256, height=256, layout=layout, color=color)
     with pytest.raises(UsageError, match=f"{name} cannot be used like this .*: [A-Z].+"):
         check_options(name, ENCODERS[name].options(None, None), picture)
+
+
+def test_x265_is_kept_from_pictures_that_it_crashes_on():
+    color = ColorTags(matrix=1, full_range=False, siting="left")
+    for width, right in ((62, False), (64, True)):
+        picture = PictureFormat(width=width, height=64, layout=pixel_layout("yuv420p"), color=color)
+        if right:
+            check_options("libx265", {}, picture)
+        else:
+            with pytest.raises(UsageError, match="libx265 writes pictures of 64 pixels and wider, not 62"):
+                check_options("libx265", {}, picture)

@@ -42,6 +42,7 @@ _SIDE_DATA = {
 _ALLOWED_DIFFERENCE = 10.0
 # Limited range taken for full makes 219/255 of the contrast, the other way round 255/219; networks stay within 2 %.
 _LEAST_CONTRAST, _MOST_CONTRAST = 0.92, 1.09
+_CONTRAST_SIDE = 112  # pixels; in fewer, what a network sharpens does not average out
 _LITTLE_SPREAD = 12.0  # of 255, of the thumbnails' brightness: with less, noise decides
 _LINEAR = 8  # H.273 transfer of scene light, as pictures for rendering have it
 _FEW_PIXELS = 3  # on a side: an average of fewer than 3x3 keeps some of the sharpness that it should be blind to
@@ -92,7 +93,10 @@ def check_picture(
     few = _FEW_PIXELS * THUMBNAIL_PX / min(source.width, source.height)
     allowed = _ALLOWED_DIFFERENCE * max(few, 1.0) ** 2
     colours = ", ".join(f"{name} {value:+.1f}" for name, value in zip("RGB", drift, strict=True))
-    contrast = None if is_colour_gone or is_damaged else _contrast(source, output, before, after)
+    is_recoded = source.transfer == _LINEAR != output.transfer
+    is_small = min(source.width, source.height) < _CONTRAST_SIDE
+    is_clear = not (is_colour_gone or is_damaged or is_recoded or is_small)
+    contrast = _contrast(source, output, before, after) if is_clear else None
     if contrast is not None and not _LEAST_CONTRAST < contrast < _MOST_CONTRAST:
         return Check(
             name="picture",

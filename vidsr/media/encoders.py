@@ -50,6 +50,7 @@ class Encoder:
     alpha_containers: frozenset[str] = _ALL_CONTAINERS  # where its formats with alpha, if any, keep it
     alpha_settings: Mapping[str, str] = field(default_factory=dict)  # besides `settings`, for such a format
     alpha_segment_format: SegmentFormat | None = None  # instead of `segment_format`
+    min_width: int = 1  # pixels; below it the encoder crashes or refuses
     even_sides: bool = True  # refuses odd sizes where chroma is subsampled
     containers: frozenset[str] = _PLAYED_CONTAINERS
     segment_format: SegmentFormat = "nut"
@@ -100,6 +101,7 @@ _ENCODERS = (
     Encoder(
         name="libx265",
         summary="HEVC, smaller files, slower",
+        min_width=64,  # x265 writes beyond its own memory in pictures of 48 pixels and less
         crf=19,
         crf_range=(0, 51),
         preset="medium",
@@ -264,6 +266,9 @@ def check_options(
     Raises:
         UsageError: with the encoder's own words.
     """
+    least = ENCODERS[codec].min_width
+    if picture.width < least:
+        raise UsageError(f"{codec} writes pictures of {least} pixels and wider, not {picture.width}; try libx264")
     trial = _trial(codec, picture, options)
     try:
         trial.open()
