@@ -266,7 +266,7 @@ def check_options(
     Raises:
         UsageError: with the encoder's own words.
     """
-    least = ENCODERS[codec].min_width
+    least = find_encoder(codec).min_width
     if picture.width < least:
         raise UsageError(f"{codec} writes pictures of {least} pixels and wider, not {picture.width}; try libx264")
     trial = _trial(codec, picture, options)
