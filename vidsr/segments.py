@@ -91,7 +91,7 @@ class SegmentMaker:
         self._prepared, self._upscaler, self._journal = prepared, upscaler, journal
         self._on_event, self._wants_stop = on_event, wants_stop
         self._began = self._segment_began = time.perf_counter()
-        self._num_frames_before = journal.num_frames
+        self._num_frames_before = self._num_frames_done = journal.num_frames
         self._has_warned = False
 
     def make_all(self) -> Made:
@@ -181,6 +181,7 @@ class SegmentMaker:
         with target_errors(self._prepared.target):
             self._journal.add(segment, 0 if writer is None else writer.num_frames, now - self._segment_began)
         self._segment_began = now
+        self._num_frames_done = self._journal.num_frames  # a sum over all segments: not for every batch
         self._warn_of_space()
         if self._wants_stop.is_set() and self._journal.remaining:
             raise RunStoppedError(
@@ -198,7 +199,7 @@ class SegmentMaker:
     def _report(self, num_frames_in_segment: int) -> None:
         self._on_event(
             Progress(
-                num_frames_done=self._journal.num_frames + num_frames_in_segment,
+                num_frames_done=self._num_frames_done + num_frames_in_segment,
                 num_frames_expected=self._prepared.plan.num_frames_expected,
                 seconds_elapsed=time.perf_counter() - self._began,
                 num_frames_before=self._num_frames_before,

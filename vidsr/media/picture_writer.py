@@ -16,12 +16,12 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from vidsr.errors import TargetError, UsageError
+from vidsr.errors import TargetError
 from vidsr.frames import FrameTime, Plane
 from vidsr.media.encoders import samples_for
 from vidsr.media.reader import plane_view
 from vidsr.media.sequence import Pattern
-from vidsr.media.writer import EncodeSettings, publish, set_color, target_errors
+from vidsr.media.writer import EncodeSettings, open_encoder, publish, set_color, target_errors
 
 
 class PictureWriter:
@@ -47,19 +47,9 @@ class PictureWriter:
     def _open_encoder(self) -> VideoCodecContext:
         settings = self._settings
         encoder = cast(VideoCodecContext, VideoCodecContext.create(settings.codec, "w"))
-        encoder.width, encoder.height = settings.picture.width, settings.picture.height
-        encoder.pix_fmt = self._samples
-        encoder.time_base = settings.time_base
-        ratio = settings.sample_aspect_ratio  # FFmpeg writes it where PNG has samples per metre, which is the inverse
-        encoder.sample_aspect_ratio = 1 / ratio if settings.codec == "png" else ratio
         encoder.thread_type = "AUTO"  # one picture per thread where the encoder can
-        set_color(encoder, settings.picture)
-        encoder.options = dict(settings.options)
-        try:
-            encoder.open()
-        except (av.error.FFmpegError, ValueError) as error:
-            wanted = ", ".join(f"{key}={value}" for key, value in settings.options.items())
-            raise UsageError(f"{settings.codec} does not accept its settings ({wanted})") from error
+        ratio = settings.sample_aspect_ratio  # FFmpeg writes it where PNG has samples per metre, which is the inverse
+        open_encoder(encoder, settings, 1 / ratio if settings.codec == "png" else ratio)
         return encoder
 
     def write(self, planes: Sequence[Plane], time: FrameTime) -> None:

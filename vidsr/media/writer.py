@@ -94,18 +94,7 @@ class SegmentWriter:
         settings = self._settings
         stream = cast(VideoStream, self._container.add_stream(settings.codec, rate=settings.frame_rate))
         stream.time_base = settings.time_base
-        context = stream.codec_context
-        context.width, context.height = settings.picture.width, settings.picture.height
-        context.pix_fmt = self._samples
-        context.time_base = settings.time_base
-        context.sample_aspect_ratio = settings.sample_aspect_ratio
-        set_color(context, settings.picture)
-        context.options = dict(settings.options)
-        try:
-            context.open()
-        except (av.error.FFmpegError, ValueError) as error:
-            wanted = ", ".join(f"{key}={value}" for key, value in settings.options.items())
-            raise UsageError(f"{settings.codec} does not accept its settings ({wanted})") from error
+        open_encoder(stream.codec_context, settings, settings.sample_aspect_ratio)
         return stream
 
     def write(self, planes: Sequence[Plane], time: FrameTime) -> None:
@@ -168,6 +157,25 @@ def _with_captions(packet: Packet[VideoStream], codec: str, captions: bytes) -> 
     new.pts, new.dts, new.duration = packet.pts, packet.dts, packet.duration
     new.time_base, new.is_keyframe, new.stream = packet.time_base, packet.is_keyframe, packet.stream
     return new
+
+
+def open_encoder(context: VideoCodecContext, settings: EncodeSettings, sample_aspect_ratio: Fraction) -> None:
+    """Give an encoder its settings and open it.
+
+    Raises:
+        UsageError: it does not accept them.
+    """
+    context.width, context.height = settings.picture.width, settings.picture.height
+    context.pix_fmt = samples_for(settings.codec, settings.picture.layout)
+    context.time_base = settings.time_base
+    context.sample_aspect_ratio = sample_aspect_ratio
+    set_color(context, settings.picture)
+    context.options = dict(settings.options)
+    try:
+        context.open()
+    except (av.error.FFmpegError, ValueError) as error:
+        wanted = ", ".join(f"{key}={value}" for key, value in settings.options.items())
+        raise UsageError(f"{settings.codec} does not accept its settings ({wanted})") from error
 
 
 def set_color(target: VideoCodecContext | VideoFrame, picture: PictureFormat) -> None:
