@@ -110,7 +110,7 @@ class SegmentMaker:
         red, green, blue = worker.color_drift()
         return Made(
             num_frames=self._journal.num_frames - self._num_frames_before,
-            stage_times=StageTimes.total(times),
+            stage_times=worker.with_device_times(StageTimes.total(times)),
             color_drift=(255 * red, 255 * green, 255 * blue),
             num_recomputed=worker.num_recomputed,
         )
