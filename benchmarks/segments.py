@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -43,7 +44,7 @@ def main() -> None:
         clip = write_clip(folder / "clip.mov", width, height, given.frames, keyframe_every=_KEYFRAME_EVERY)
         upscaler = Upscaler(options)
         run(clip, folder / "warm.mkv", upscaler, is_cut=False, stop=min(given.frames, 20))
-        many, one, num_segments = [], [], 0
+        many, one, num_segments = list[float](), list[float](), 0
         for number in range(given.rounds):
             # In turns first and second, so that a drift of the machine does not count for one of them.
             for is_cut in (True, False) if number % 2 == 0 else (False, True):
@@ -66,7 +67,7 @@ def main() -> None:
 
 def run(clip: Path, target: Path, upscaler: Upscaler, *, is_cut: bool, stop: int | None = None) -> tuple[float, int]:
     """(seconds of the run, segments it was made in)."""
-    options = UpscaleOptions(**{**vars(upscaler.options), "stop": stop})
+    options = replace(upscaler.options, stop=stop)
     # Longer segments are not offered to users: a crash would cost more than they could save.
     plan = make_plan if is_cut else partial(make_plan, max_frames=10**9)
     with mock.patch("vidsr.prepare.make_plan", plan):

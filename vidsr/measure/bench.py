@@ -23,8 +23,8 @@ _QUICK = {
     "cpu": {"realesr-animevideov3": ("320x180",), "RealESRGAN_x4plus_anime_6B": ("160x90",)},
     "cuda": {"realesr-animevideov3": ("1280x720",), "RealESRGAN_x4plus": ("640x360",)},
 }
-_COMPACT_SIZES = {"cpu": ("160x90", "320x180", "640x360", "1280x720"), "cuda": ("640x360", "1280x720", "1920x1080")}
-_RRDB_SIZES = {"cpu": ("160x90", "320x180"), "cuda": ("640x360", "1280x720")}
+_COMPACT_SIZES = {"cpu": ("160x90", "320x180", "640x360"), "cuda": ("640x360", "1280x720", "1920x1080")}
+_RRDB_SIZES = {"cpu": ("160x90",), "cuda": ("640x360", "1280x720", "1920x1080")}
 _OTHER_SIZES = {"cpu": ("320x180",), "cuda": ("640x360",)}  # of models that are in no table
 
 

@@ -46,6 +46,7 @@ from vidsr.upscaler import Upscaler
 
 _CALLS_SHARE, _FRAMES_SHARE = 0.15, 0.7  # of a round's time: network calls on each of two pictures, and the run
 _MOST_CALLS, _MOST_FRAMES, _FEWEST_FRAMES = 30, 300, 3
+_SLOW_SECONDS = 2.0
 _MOST_PIXELS = 400_000_000  # of a clip, as drawing it takes time too
 # The part of a picture that is compared: odd sides, as they are the harder ones, and few, as fp32 may be slow.
 _COMPARED_WIDTH, _COMPARED_HEIGHT = 161, 97
@@ -142,6 +143,8 @@ def _plan(case: Case, upscaler: Upscaler, prepared: Prepared, picture: Tensor, b
         upscaler.upscale_tensor(x, size)
         synchronize(upscaler.device)
         seconds = time.perf_counter() - began
+        if seconds > _SLOW_SECONDS:  # what only the first call does is little of that
+            break
     calls = case.seconds / case.num_rounds / max(seconds, 1e-6)
     num_calls = min(max(round(_CALLS_SHARE * calls), 1), _MOST_CALLS)
     num_pixels = picture.shape[-2] * picture.shape[-1]
