@@ -181,11 +181,12 @@ def _run(
 
 
 def _memory(device: torch.device, start_bytes: int | None, held_bytes: Sequence[int]) -> MemoryFigures:
-    second_half = held_bytes[len(held_bytes) // 2 :]
+    second_half, peak_bytes = held_bytes[len(held_bytes) // 2 :], peak_resident_bytes()
     return MemoryFigures(
         start_bytes=start_bytes,
         steady_bytes=int(statistics.median(second_half)) if second_half else None,
-        peak_bytes=peak_resident_bytes(),
+        # Linux counts what is held more lazily than what was held at most, and may tell more of the first.
+        peak_bytes=None if peak_bytes is None else max(peak_bytes, *held_bytes, start_bytes or 0),
         gpu_peak_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
     )
 
