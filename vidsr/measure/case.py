@@ -60,7 +60,8 @@ class _Round:
     picture_seconds: float  # of one network call
     random_seconds: float
     run_times: StageTimes
-    whole_run_seconds: float
+    fixed_seconds: float  # of the run, before and after these
+    memory: MemoryFigures
 
 
 def measure(case: Case, folder: Path) -> Figures:
@@ -80,27 +81,15 @@ def measure(case: Case, folder: Path) -> Figures:
     picture = _first_picture(case, prepared)
     height, width = picture.shape[-2:]
     pictures = [x.to(upscaler.device) for x in (picture, _as_rgb(random_picture(width, height)))]
-    num_calls, num_frames = _plan(case, upscaler, prepared, pictures[0], batch)
+    batches = [x.repeat(batch, 1, 1, 1) for x in pictures]
+    num_calls, num_frames = _plan(case, upscaler, prepared, batches[0])
     if case.clip is None:
         source = write_clip(folder / "clip.mov", width, height, num_frames)
-    rounds, memory = [], None
-    for number in range(case.num_rounds):
-        target = folder / f"out{number}.mkv"
-        run_times, whole_run_seconds, held_bytes = _run(case, upscaler, source, target, num_frames)
-        # Of the first run alone: what is measured beside it takes memory of its own.
-        memory = memory or _memory(upscaler.device, start_bytes, held_bytes)
-        seconds = [_seconds_per_call(upscaler, x.repeat(batch, 1, 1, 1), num_calls) for x in pictures]
-        peak = multiply_peak(upscaler.device, upscaler.engine_info.precision) if upscaler.is_network else None
-        rounds.append(
-            _Round(
-                peak=peak,
-                picture_seconds=seconds[0],
-                random_seconds=seconds[1],
-                run_times=run_times,
-                whole_run_seconds=whole_run_seconds,
-            )
-        )
-    assert memory is not None
+    options = case.options if case.clip is None else replace(case.options, stop=num_frames)
+    rounds = [
+        _round(upscaler, prepare(source, folder / f"out{number}.mkv", options), batches, num_calls)
+        for number in range(case.num_rounds)
+    ]
     network = _network_figures(upscaler, rounds, batch, width * height, pictures) if upscaler.is_network else None
     return Figures(
         model=upscaler.model.name,
@@ -114,7 +103,7 @@ def measure(case: Case, folder: Path) -> Figures:
         num_rounds=case.num_rounds,
         network=network,
         run=_run_figures(rounds, num_frames, batch if upscaler.is_network else None),
-        memory=memory,
+        memory=replace(rounds[0].memory, start_bytes=start_bytes),  # what is measured beside runs takes its own later
     )
 
 
@@ -134,10 +123,10 @@ def _as_rgb(picture: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.moveaxis(picture, 2, 0)[None].astype(np.float32) / 255)
 
 
-def _plan(case: Case, upscaler: Upscaler, prepared: Prepared, picture: Tensor, batch: int) -> tuple[int, int]:
+def _plan(case: Case, upscaler: Upscaler, prepared: Prepared, x: Tensor) -> tuple[int, int]:
     """(network calls on each picture, frames of the run) in a round, after warming up."""
-    x, size = picture.repeat(batch, 1, 1, 1), (prepared.picture.width, prepared.picture.height)
-    seconds = 0.0
+    batch, _, height, width = x.shape
+    size, seconds = (prepared.picture.width, prepared.picture.height), 0.0
     for _ in range(2):
         began = time.perf_counter()
         upscaler.upscale_tensor(x, size)
@@ -147,27 +136,22 @@ def _plan(case: Case, upscaler: Upscaler, prepared: Prepared, picture: Tensor, b
             break
     calls = case.seconds / case.num_rounds / max(seconds, 1e-6)
     num_calls = min(max(round(_CALLS_SHARE * calls), 1), _MOST_CALLS)
-    num_pixels = picture.shape[-2] * picture.shape[-1]
-    num_frames = min(round(_FRAMES_SHARE * calls * batch), _MOST_FRAMES, _MOST_PIXELS // num_pixels)
+    num_frames = min(round(_FRAMES_SHARE * calls * batch), _MOST_FRAMES, _MOST_PIXELS // (height * width))
     num_frames = max(num_frames, _FEWEST_FRAMES * batch)
     return num_calls, num_frames if case.clip is None else min(num_frames, prepared.plan.num_frames_expected)
 
 
 def _seconds_per_call(upscaler: Upscaler, x: Tensor, num_calls: int) -> float:
-    synchronize(upscaler.device)
-    began = time.perf_counter()
     with torch.inference_mode():
+        synchronize(upscaler.device)
+        began = time.perf_counter()
         for _ in range(num_calls):
             upscaler.run_network(x)
-    synchronize(upscaler.device)
+        synchronize(upscaler.device)
     return (time.perf_counter() - began) / num_calls
 
 
-def _run(
-    case: Case, upscaler: Upscaler, source: Path, target: Path, num_frames: int
-) -> tuple[StageTimes, float, list[int]]:
-    """The times of a whole run, the seconds from before its headers were read to after it was checked, and the bytes
-    that the process held while it was going on."""
+def _round(upscaler: Upscaler, prepared: Prepared, batches: Sequence[Tensor], num_calls: int) -> _Round:
     held_bytes: list[int] = []
 
     def on_event(event: Event) -> None:
@@ -175,18 +159,28 @@ def _run(
             held_bytes.append(held)
 
     began = time.perf_counter()
-    options = case.options if case.clip is None else replace(case.options, stop=num_frames)
-    result = Run(prepare(source, target, options), on_event, upscaler=upscaler).execute()
-    return result.stage_times, time.perf_counter() - began, held_bytes
+    times = Run(prepared, on_event, upscaler=upscaler).execute().stage_times
+    fixed_seconds = time.perf_counter() - began - times.seconds
+    memory = _memory(upscaler.device, held_bytes)
+    _seconds_per_call(upscaler, batches[0], 1)  # the first after a run is 20 % slower on the CPU
+    picture_seconds, random_seconds = (_seconds_per_call(upscaler, x, num_calls) for x in batches)
+    return _Round(
+        peak=multiply_peak(upscaler.device, upscaler.engine_info.precision) if upscaler.is_network else None,
+        picture_seconds=picture_seconds,
+        random_seconds=random_seconds,
+        run_times=times,
+        fixed_seconds=fixed_seconds,
+        memory=memory,
+    )
 
 
-def _memory(device: torch.device, start_bytes: int | None, held_bytes: Sequence[int]) -> MemoryFigures:
+def _memory(device: torch.device, held_bytes: Sequence[int]) -> MemoryFigures:
     second_half, peak_bytes = held_bytes[len(held_bytes) // 2 :], peak_resident_bytes()
     return MemoryFigures(
-        start_bytes=start_bytes,
+        start_bytes=None,
         steady_bytes=int(statistics.median(second_half)) if second_half else None,
         # Linux counts what is held more lazily than what was held at most, and may tell more of the first.
-        peak_bytes=None if peak_bytes is None else max(peak_bytes, *held_bytes, start_bytes or 0),
+        peak_bytes=None if peak_bytes is None else max(peak_bytes, *held_bytes),
         gpu_peak_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
     )
 
@@ -218,9 +212,10 @@ def _compare(upscaler: Upscaler, pictures: Sequence[Tensor]) -> tuple[float | No
     worst_error, max_levels = 0.0, 0.0
     for picture in pictures:
         x = picture[..., :_COMPARED_HEIGHT, :_COMPARED_WIDTH].contiguous()
-        with torch.inference_mode(), exact_arithmetic():
-            wanted = reference(x).clamp(0, 1).double()
-            difference = upscaler.run_network(x).clamp(0, 1).double() - wanted
+        with torch.inference_mode():
+            result = upscaler.run_network(x).clamp(0, 1).double()
+            with exact_arithmetic():
+                difference = result - reference(x).clamp(0, 1).double()
         worst_error = max(worst_error, float(difference.square().mean()))
         max_levels = max(max_levels, 255 * float(difference.abs().max()))
     return (-10 * math.log10(worst_error) if worst_error else None), max_levels
@@ -244,6 +239,6 @@ def _run_figures(rounds: Sequence[_Round], num_frames: int, batch: int | None) -
         num_frames=num_frames,
         fps=Spread.of(fps),
         of_network=Spread.of(a / b for a, b in zip(fps, network_fps, strict=True)) if network_fps else None,
-        fixed_seconds=statistics.median(one.whole_run_seconds - one.run_times.seconds for one in rounds),
+        fixed_seconds=statistics.median(one.fixed_seconds for one in rounds),
         busy={stage: seconds / times.seconds for stage, seconds in zip(STAGES, busy_seconds, strict=True)},
     )

@@ -70,7 +70,7 @@ class RunFigures:
     num_frames: int
     fps: Spread  # from the first frame decoded to the last one encoded
     of_network: Spread | None  # over the network's, each pair taken within one round
-    fixed_seconds: float  # what a run takes beside that: reading headers, joining, checking
+    fixed_seconds: float  # what a run takes beside that: opening, joining, checking
     busy: dict[str, float]  # share of the time in which each of STAGES was at work
 
 
