@@ -119,8 +119,8 @@ def steadiness_text(all_figures: Sequence[Figures]) -> str:
         low = min(network.peak_gflops.min for network in networks)
         best = max(networks, key=lambda network: network.peak.gflops).peak
         lines.append(
-            f"Peak of {device} in {precision}: {best.gflops:.0f} GFLOP/s, by a {best.by}; from round to round "
-            f"{low:.0f} to {best.gflops:.0f}."
+            f"Peak of {device} in {precision}: {best.gflops:.0f} GFLOP/s ({best.by}); from round to round {low:.0f} "
+            f"to {best.gflops:.0f}."
         )
         if low < (1 - _STEADY) * best.gflops:
             lines.append(
