@@ -97,7 +97,7 @@ class SegmentMaker:
         if worker.tally.num_recomputed:
             text = f"{worker.tally.num_recomputed} frames were no pictures at first and were computed again in fp32"
             self._on_event(Notice(text=text))
-        return StageTimes.total(times)
+        return worker.with_device_times(StageTimes.total(times))
 
     def _make(self, worker: FrameWorker, group: Sequence[Segment]) -> StageTimes:
         window = Window(group[0].start, group[-1].stop)
