@@ -84,10 +84,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where things lie for all programs."""
+    """What is the same for all cases."""
 
-    folder: Path
-    weights: Path
+    folder: Path  # of weights and of what is written
     framelift_python: str
     device: str
 
@@ -96,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--media", type=Path, help="a folder of real videos, one of which is taken")
     parser.add_argument("--cases", default="", help="names, with commas; unset: all")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="0: only show and write what --json has")
     parser.add_argument("--frames", type=int, help="of each case; unset: some seconds of work")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--framelift-python", default=sys.executable, help="a Python that has framelift installed")
@@ -106,24 +105,33 @@ def main() -> None:
     results: dict[str, Any] = {}
     if given.json is not None and given.json.exists():
         results = json.loads(given.json.read_text(encoding="utf-8"))
+    if given.rounds:
+        for name, result in measure_cases(given):
+            print(case_text(name, result), flush=True)
+            results[name] = result
+            if given.json is not None:
+                given.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    else:
+        print(page_text(results))
+    if given.write is not None:
+        write_block(given.write, "peers", page_text(results))
+
+
+def measure_cases(given: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name, result) of each case that was asked for."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         cases = make_cases(folder, given.media, given.frames)
         wanted = given.cases.split(",") if given.cases else [case.name for case in cases]
         unknown = set(wanted) - {case.name for case in cases}
         if unknown:
-            parser.error(f"no case {', '.join(unknown)}; there are {', '.join(case.name for case in cases)}")
+            raise SystemExit(f"no case {', '.join(unknown)}; there are {', '.join(case.name for case in cases)}")
         write_weights(folder, {case.model for case in cases if case.name in wanted})
-        bench = Bench(folder, folder, given.framelift_python, given.device)
+        bench = Bench(folder, given.framelift_python, given.device)
         _link_ffmpeg(folder)
         for case in cases:
             if case.name in wanted:
-                results[case.name] = measure(case, bench, given.rounds)
-                print(case_text(case.name, results[case.name]), flush=True)
-    if given.json is not None:
-        given.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    if given.write is not None:
-        write_block(given.write, "peers", page_text(results))
+                yield case.name, measure(case, bench, given.rounds)
 
 
 def make_cases(folder: Path, media: Path | None, num_frames: int | None) -> list[Case]:
@@ -199,10 +207,10 @@ def commands(case: Case, bench: Bench) -> dict[str, list[str]]:
         found["vidsr --fit before"] = [*vidsr, "--fit", "before"]
     framelift_model, weights = _FRAMELIFT_MODELS[case.model]
     stock = [sys.executable, str(ROOT / "benchmarks" / "stock_loop.py"), source, "{target}", "--stop", frames]
-    stock += ["--weights", str(bench.weights / weights), "--scale", str(SCALE), "--crf", CRF, "--preset", PRESET]
+    stock += ["--weights", str(bench.folder / weights), "--scale", str(SCALE), "--crf", CRF, "--preset", PRESET]
     found["stock loop"] = stock
     options = {"input_path": source, "output_path": "{target}", "model": framelift_model, "scale": SCALE}
-    options |= {"ai_strength": 1.0, "max_frames": case.num_frames, "audio": False, "weights_dir": str(bench.weights)}
+    options |= {"ai_strength": 1.0, "max_frames": case.num_frames, "audio": False, "weights_dir": str(bench.folder)}
     options |= {"crf": int(CRF), "x264_preset": PRESET, "device": bench.device}
     variants: dict[str, dict[str, object]] = {"framelift": {}}
     picture = probe(case.source).video.picture

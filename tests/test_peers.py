@@ -114,7 +114,7 @@ def test_clips_with_repeated_frames_and_of_half_the_size(peers, make_clip, look,
 
 def test_all_programs_are_asked_for_the_same(peers, tmp_path):
     case = peers.Case(name="x", source=peers.CLIP, model="RealESRGAN_x4plus", num_frames=7, original=peers.CLIP)
-    commands = peers.commands(case, peers.Bench(tmp_path, tmp_path, sys.executable, "cpu"))
+    commands = peers.commands(case, peers.Bench(tmp_path, sys.executable, "cpu"))
     assert list(commands)[:4] == ["vidsr", "vidsr --fit before", "stock loop", "framelift"]
     for name in ("vidsr", "stock loop"):
         given = dict(zip(commands[name], commands[name][1:], strict=False))
@@ -160,6 +160,26 @@ def test_the_page_has_ratios_of_the_same_round(peers, tmp_path):
     row = next(line for line in text.splitlines() if line.startswith("| other"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells == ["other", "2.00", "3.00 (2.00 to 4.00)", "2.00", "3.00 (2.00 to 4.00)", "equal"]
+
+
+def test_the_page_is_made_of_what_was_measured_before(peers, tmp_path, monkeypatch, capsys):
+    outcome = {"whole_fps": [1.5], "steady_fps": [2.5], "size": [4, 2], "psnr_to_vidsr": None, "psnr_to_original": 33.3}
+    machine = {"device": "cpu x", "processors": "2", "torch": "2", "vidsr": "0"}
+    results = {"a": {"source": "clip", "model": "m", "machine": machine, "programs": {"vidsr": outcome}}}
+    (tmp_path / "a.json").write_text(json.dumps(results))
+    page = tmp_path / "page.md"
+    page.write_text("<!-- begin peers -->\n<!-- end peers -->\n")
+    arguments = ["--rounds", "0", "--json", str(tmp_path / "a.json"), "--write", str(page)]
+    monkeypatch.setattr(sys, "argv", ["peers.py", *arguments])
+    peers.main()
+    assert "33.3 dB" in page.read_text()
+    assert capsys.readouterr().out.strip() in page.read_text()
+
+
+def test_an_unknown_case(peers, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["peers.py", "--cases", "clip,nothing"])
+    with pytest.raises(SystemExit, match="no case nothing"):
+        peers.main()
 
 
 def test_segments_are_compared_with_one(monkeypatch, tmp_path, capsys):
