@@ -34,6 +34,7 @@ class FrameWorker:
         time_base: seconds per tick of the frames' times, for messages.
         batch: frames per batch.
         queue_batches: batches that may wait between two stages; sizes the rings.
+        num_workers: that work at once on this machine, and share its memory.
 
     Raises:
         DeviceMemoryError: this machine has not the memory that frames of such a size need at the very least.
@@ -50,21 +51,23 @@ class FrameWorker:
         time_base: Fraction,
         batch: int,
         queue_batches: int,
+        num_workers: int = 1,
     ) -> None:
         self._upscaler, self._source, self._target, self._lane = upscaler, source, target, lane
         self._orientation = orientation
         self._dither = target.layout.depth < source.layout.depth
         self._time_base = time_base
         self._max_frames = batch  # at once; fewer where memory runs short
-        self._drift_sum = torch.zeros(3, dtype=torch.float64)
-        self._num_frames = 0
+        self.drift_sum = torch.zeros(3, dtype=torch.float64)
+        self.num_frames = 0
         self.num_recomputed = 0  # frames that were no picture at first and came out well in fp32
         self._free_measures = deque(
             torch.empty((batch, NUM_MEASURES), pin_memory=lane.pinned) for _ in range(lane.depth + 1)
         )
         # One being filled, one being read, those in the queue between and those in flight.
         num_batches = queue_batches + lane.depth + 2
-        _require_memory(source, target, num_batches * batch, is_device=upscaler.device.type == "cpu")
+        num_computing = num_workers if upscaler.device.type == "cpu" else 0
+        _require_memory(source, target, num_workers * num_batches * batch, num_computing)
         self.free_inputs = Channel(
             num_batches, [HostBatch(source, batch, pinned=lane.pinned) for _ in range(num_batches)]
         )
@@ -165,8 +168,7 @@ class FrameWorker:
 
     def color_drift(self) -> tuple[float, float, float]:
         """Mean of the results less that of the sources, over all frames so far: R', G' and B' in [0, 1] units."""
-        red, green, blue = (self._drift_sum / max(self._num_frames, 1)).tolist()
-        return red, green, blue
+        return mean_drift([self])
 
     def _collect(self, batch: HostBatch, out: HostBatch, measures: Tensor, wait: Callable[[], None]) -> HostBatch:
         wait()
@@ -174,8 +176,8 @@ class FrameWorker:
             found = fault(measures[index])
             if found is not None:
                 self._compute_again(batch, out, index, measures, found)
-            self._drift_sum += measures[index, :3]
-            self._num_frames += 1
+            self.drift_sum += measures[index, :3]
+            self.num_frames += 1
         self._free_measures.append(measures)
         self.free_inputs.put(batch)
         return out
@@ -196,15 +198,21 @@ class FrameWorker:
         self.num_recomputed += 1
 
 
-def _require_memory(source: PictureFormat, target: PictureFormat, num_frames: int, *, is_device: bool) -> None:
+def mean_drift(workers: Sequence[FrameWorker]) -> tuple[float, float, float]:
+    """As `FrameWorker.color_drift`, over the frames of several."""
+    total = sum((worker.drift_sum for worker in workers), torch.zeros(3, dtype=torch.float64))
+    red, green, blue = (total / max(sum(worker.num_frames for worker in workers), 1)).tolist()
+    return red, green, blue
+
+
+def _require_memory(source: PictureFormat, target: PictureFormat, num_frames: int, num_computing: int) -> None:
     """Refuse what cannot fit by any reckoning: a system that lends more than it has would end the process later.
 
-    Counted are the rings, and where the host computes as well, one frame as RGB: as it comes, as it is enlarged, and
-    that once more while it becomes planes.
+    Counted are the rings, and for each worker that computes on the host, one frame as RGB: as it comes, as it is
+    enlarged, and that once more while it becomes planes.
     """
     num_bytes = num_frames * (source.num_bytes + target.num_bytes)
-    if is_device:
-        num_bytes += 12 * (source.width * source.height + 2 * target.width * target.height)
+    num_bytes += num_computing * 12 * (source.width * source.height + 2 * target.width * target.height)
     free = free_bytes(torch.device("cpu"))
     if num_bytes > free:
         raise DeviceMemoryError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ class Progress:
 
 
 class Journal:
-    """The journal of one work folder.
+    """The journal of one work folder; segments may be added from several threads.
 
     Args:
         plan: of this run. What the folder already holds must be of the same run.
@@ -52,6 +53,7 @@ class Journal:
 
     def __init__(self, plan: Plan, identity: Mapping[str, str]) -> None:
         self._folder, self._plan = plan.work_folder, plan
+        self._lock = threading.Lock()
         content = {"format": _FORMAT, "identity": dict(identity), "segments": [asdict(s) for s in plan.segments]}
         stored = read_plan(self._folder)
         if stored is None:  # nothing here, or a crash before anything could be done
@@ -79,10 +81,6 @@ class Journal:
         """Frames of all finished segments."""
         return sum(record.num_frames for record in self.records.values())
 
-    def num_frames_before(self, segment: Segment) -> int:
-        """Frames of the finished segments that come before one."""
-        return sum(record.num_frames for index, record in self.records.items() if index < segment.index)
-
     def add(self, segment: Segment, num_frames: int, seconds: float) -> None:
         """Note that a segment's file is complete and under its name; on disk when this returns."""
         path = self._plan.segment_path(segment)
@@ -94,12 +92,12 @@ class Journal:
             sha256=digest,
             seconds=round(seconds, 3),
         )
-        with (self._folder / _RECORDS_NAME).open("ab") as file:
+        with self._lock, (self._folder / _RECORDS_NAME).open("ab") as file:
             # A line that a crash cut short must not swallow this one.
             file.write(b"\n" + json.dumps(asdict(record)).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        self.records[segment.index] = record
+            self.records = {**self.records, segment.index: record}  # whoever is reading the old one may go on
 
 
 def clear(folder: Path) -> None:
