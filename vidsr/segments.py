@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from vidsr.engines.devices import shared_threads
 from vidsr.errors import RunStoppedError
@@ -27,24 +27,15 @@ from vidsr.pipeline.plan import Segment
 from vidsr.pipeline.stage import Channel, StageTimes, run_side_by_side, run_stages
 from vidsr.prepare import Prepared
 from vidsr.space import shortage
+from vidsr.tally import Tally
 from vidsr.transfer import HostBatch, open_lane
 from vidsr.upscaler import Upscaler
-from vidsr.worker import FrameWorker, mean_drift
+from vidsr.worker import FrameWorker
 
 QUEUE_BATCHES = 2
 # Frames per network call: one keeps a CPU busy; a GPU wants about a 720p frame's worth of pixels at once.
 _PIXELS_PER_CUDA_BATCH = 1280 * 720
 _MAX_CUDA_BATCH = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """What a run made itself, without what was finished before it."""
-
-    num_frames: int
-    stage_times: StageTimes
-    color_drift: tuple[float, float, float]  # mean R', G', B' of the results less the sources', in levels of 255
-    num_recomputed: int  # frames that were no picture at first and were computed again in fp32
 
 
 def batch_size(prepared: Prepared, upscaler: Upscaler) -> int:
@@ -97,15 +88,15 @@ class SegmentMaker:
         wants_stop: threading.Event,
     ) -> None:
         self._prepared, self._upscaler, self._journal = prepared, upscaler, journal
-        self._on_event, self._wants_stop = on_event, wants_stop
+        self.on_event, self._wants_stop = on_event, wants_stop
         self._lock = threading.Lock()  # for what follows, which all lines share
         self._began = self._last_finished = time.perf_counter()
         self._num_frames_before = self._num_frames_done = journal.num_frames
         self._num_frames_open: dict[_Line, int] = {}  # of segments that are being made
         self._has_warned = False
 
-    def make_all(self) -> Made:
-        """Make all that is left.
+    def make_all(self) -> StageTimes:
+        """Make all that is left; how long each stage worked on it.
 
         Raises:
             RunStoppedError: the caller wanted it to. TargetError, SourceError, DeviceMemoryError, NumericError: what
@@ -113,11 +104,17 @@ class SegmentMaker:
         """
         self._warn_of_space()
         remaining = self._journal.remaining
-        team = self._upscaler.team(at_most=max(len(remaining), 1))
+        if not remaining:
+            return StageTimes.total([])
+        team = self._upscaler.team(at_most=len(remaining))
         self._note_idle(len(remaining))
+        self._choose_tiles(team, remaining[0])
         handout, batch = Handout(remaining, len(team)), batch_size(self._prepared, self._upscaler)
         workers = [open_worker(self._prepared, upscaler, batch, len(team)) for upscaler in team]
-        lines = [_Line(self, self._prepared, worker, handout, self._on_event) for worker in workers]
+        lines = [
+            _Line(self, self._prepared, upscaler, worker, handout)
+            for upscaler, worker in zip(team, workers, strict=True)
+        ]
         with shared_threads(len(team)) as take_share:
             run_side_by_side(
                 [functools.partial(line.run, take_share) for line in lines],
@@ -125,28 +122,31 @@ class SegmentMaker:
             )
         if any(line.was_stopped for line in lines) and self._journal.remaining:
             raise self._stopped()
-        return self._made(lines)
-
-    def _made(self, lines: Sequence[_Line]) -> Made:
-        num_recomputed = sum(line.worker.num_recomputed for line in lines)
+        num_recomputed = sum(line.worker.tally.num_recomputed for line in lines)
         if num_recomputed:
             text = f"{num_recomputed} frames were no pictures at first and were computed again in fp32"
-            self._on_event(Notice(text=text))
-        red, green, blue = mean_drift([line.worker for line in lines])
-        return Made(
-            num_frames=self._journal.num_frames - self._num_frames_before,
-            stage_times=StageTimes.side_by_side(line.times for line in lines if line.times is not None),
-            color_drift=(255 * red, 255 * green, 255 * blue),
-            num_recomputed=num_recomputed,
-        )
+            self.on_event(Notice(text=text))
+        return StageTimes.side_by_side(line.times for line in lines if line.times is not None)
+
+    def _choose_tiles(self, team: Sequence[Upscaler], first: Segment) -> None:
+        """The same on all devices as in earlier runs: networks of long reach make other pictures of other tiles."""
+        tile_px = self._journal.tile_px_near(first)
+        if tile_px is None and len(team) > 1:
+            source, target = self._prepared.source.video.picture, self._prepared.picture
+            size = self._prepared.orientation.size(source.width, source.height)
+            sides = [upscaler.tile_px_for(size, (target.width, target.height)) for upscaler in team]
+            tile_px = min(sides, key=lambda side: side or math.inf)
+        if tile_px is not None:
+            for upscaler in team:
+                upscaler.begin_with_tiles(tile_px)
 
     def _note_idle(self, num_segments: int) -> None:
         num_devices = len(self._upscaler.devices)
         if 0 < num_segments < num_devices:
             text = f"{num_segments} of {num_devices} devices work: so many segments are left, which no two can share"
-            self._on_event(Notice(text=text))
+            self.on_event(Notice(text=text))
 
-    def finish(self, segment: Segment, writer: SegmentWriter | PictureWriter | None, line: _Line) -> None:
+    def finish(self, segment: Segment, writer: SegmentWriter | PictureWriter | None, tally: Tally, line: _Line) -> None:
         """Close a segment and record it. A damaged source may have had no frame for it.
 
         Raises:
@@ -162,7 +162,7 @@ class SegmentMaker:
             # Since the last one of any line: their sum is the time of all, and gives the rate of all lines together.
             seconds, self._last_finished = time.perf_counter() - self._last_finished, time.perf_counter()
         with target_errors(self._prepared.target):
-            self._journal.add(segment, 0 if writer is None else writer.num_frames, seconds)
+            self._journal.add(segment, tally, seconds, line.upscaler.tile_px)
         with self._lock:
             self._num_frames_done = self._journal.num_frames  # a sum over all segments: not for every batch
             self._num_frames_open[line] = 0
@@ -181,13 +181,13 @@ class SegmentMaker:
         line = None if self._has_warned else shortage(self._prepared, self._journal.records.values())
         if line is not None:
             self._has_warned = True
-            self._on_event(Notice(text=line))
+            self.on_event(Notice(text=line))
 
     def report(self, num_frames_in_segment: int, line: _Line) -> None:
         """Tell how far all lines are, one of which has so many frames in the segment that it is making."""
         with self._lock:  # until it is told, so that the count never goes back
             self._num_frames_open[line] = num_frames_in_segment
-            self._on_event(
+            self.on_event(
                 Progress(
                     num_frames_done=self._num_frames_done + sum(self._num_frames_open.values()),
                     num_frames_expected=self._prepared.plan.num_frames_expected,
@@ -201,13 +201,13 @@ class _Line:
     """Decoding, working and encoding for one device."""
 
     def __init__(
-        self, maker: SegmentMaker, prepared: Prepared, worker: FrameWorker, handout: Handout, on_event: OnEvent
+        self, maker: SegmentMaker, prepared: Prepared, upscaler: Upscaler, worker: FrameWorker, handout: Handout
     ) -> None:
-        self.worker = worker
+        self.upscaler, self.worker = upscaler, worker
         self.rings: tuple[Channel[HostBatch], ...] = (worker.free_inputs, worker.free_outputs)
         self.was_stopped = False
         self.times: StageTimes | None = None  # None until all is done
-        self._maker, self._prepared, self._handout, self._on_event = maker, prepared, handout, on_event
+        self._maker, self._prepared, self._handout = maker, prepared, handout
         self._begun: deque[Segment] = deque()  # taken by the decoding thread, finished by the encoding one
 
     def run(self, take_share: Callable[[], None]) -> None:
@@ -224,7 +224,7 @@ class _Line:
         while run := self._handout.take():
             self._begun.extend(run)
             window = Window(run[0].start, run[-1].stop)
-            yield from read(self._prepared, window, lambda text: self._on_event(Notice(text=text)))
+            yield from read(self._prepared, window, lambda text: self._maker.on_event(Notice(text=text)))
 
     def _filled_batches(self) -> Iterator[HostBatch]:
         batch: HostBatch | None = None
@@ -240,22 +240,25 @@ class _Line:
             yield batch
 
     def _encode(self, batches: Iterator[HostBatch]) -> None:
-        begun = self._begun
+        begun, tally = self._begun, Tally()
         writer: SegmentWriter | PictureWriter | None = None
         try:
             for batch in batches:
                 for index, stamp in enumerate(batch.times):
                     while len(begun) > 1 and begun[1].start is not None and stamp.pts >= begun[1].start:
                         writer, finished = None, writer
-                        self._maker.finish(begun.popleft(), finished, self)
+                        self._maker.finish(begun.popleft(), finished, tally, self)
+                        tally = Tally()
                     writer = writer or self._open_writer(begun[0])
                     shifted = dataclasses.replace(stamp, pts=stamp.pts - self._prepared.shift)
                     writer.write([plane[index] for plane in batch.planes], shifted)
+                    tally += batch.tallies[index]
                 self.worker.free_outputs.put(batch)
                 self._maker.report(writer.num_frames if writer is not None else 0, self)
             while begun:
                 writer, finished = None, writer
-                self._maker.finish(begun.popleft(), finished, self)
+                self._maker.finish(begun.popleft(), finished, tally, self)
+                tally = Tally()
         except BaseException:
             if writer is not None:
                 writer.abandon()

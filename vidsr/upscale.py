@@ -25,7 +25,7 @@ from vidsr.pipeline.journal import Journal, clear
 from vidsr.pipeline.lock import only_one
 from vidsr.pipeline.stage import StageTimes
 from vidsr.prepare import Prepared, prepare
-from vidsr.segments import Made, SegmentMaker, open_worker, read
+from vidsr.segments import SegmentMaker, open_worker, read
 from vidsr.upscaler import Upscaler
 from vidsr.verify import verify
 
@@ -109,20 +109,20 @@ class Run:
                 with target_errors(prepared.target):
                     stack.enter_context(only_one(work_folder, prepared.target))
                     journal = self._open_journal()
-                made, num_frames = self._work(journal)
+                stage_times, num_frames = self._work(journal)
         finally:
             if is_new_folder:
                 with suppress(OSError):  # not empty: it holds the result
                     folder.rmdir()
         seconds = time.perf_counter() - began
-        target = prepared.target
+        target, tally = prepared.target, journal.tally
         self.on_event(
             Finished(
                 target=target,
                 num_frames=num_frames,
                 seconds_elapsed=seconds,
-                color_drift=made.color_drift,
-                num_recomputed=made.num_recomputed,
+                color_drift=tally.color_drift,
+                num_recomputed=tally.num_recomputed,
             )
         )
         self._check()
@@ -130,9 +130,9 @@ class Run:
             target=target,
             num_frames=num_frames,
             seconds_elapsed=seconds,
-            stage_times=made.stage_times,
-            color_drift=made.color_drift,
-            num_recomputed=made.num_recomputed,
+            stage_times=stage_times,
+            color_drift=tally.color_drift,
+            num_recomputed=tally.num_recomputed,
         )
 
     def _open_journal(self) -> Journal:
@@ -145,22 +145,22 @@ class Run:
             self.on_event(Notice(text=text))
         return journal
 
-    def _work(self, journal: Journal) -> tuple[Made, int]:
-        """All segments, then the target of them: what was made, and the number of frames in the target."""
+    def _work(self, journal: Journal) -> tuple[StageTimes, int]:
+        """All segments, then the target of them: how long the stages worked, and the number of frames in the target."""
         work_folder = self.prepared.plan.work_folder
         try:
-            made = SegmentMaker(self.prepared, self.upscaler, journal, self.on_event, self._wants_stop).make_all()
+            times = SegmentMaker(self.prepared, self.upscaler, journal, self.on_event, self._wants_stop).make_all()
             if journal.num_frames == 0:
                 raise SourceError(f"{self.prepared.source.path}: not one frame could be decoded; the file is damaged")
             num_frames = self._publish(journal)
-        except BaseException:
+        except BaseException as error:
             if not journal.num_frames:  # nothing worth keeping
                 shutil.rmtree(work_folder, ignore_errors=True)
-            elif self._keep_partial:
+            elif self._keep_partial and isinstance(error, Exception):  # there is no time for it after a signal
                 self._publish_partial(journal)
             raise
         shutil.rmtree(work_folder, ignore_errors=True)
-        return made, num_frames
+        return times, num_frames
 
     def _publish(self, journal: Journal) -> int:
         """Make the target of the finished segments; the number of frames in it."""

@@ -93,6 +93,8 @@ class Upscaler:
         self._network_name = self.model.name if path is None else f"{path.name} of {path.stat().st_size} bytes"
         # What fits, by (height, width) of the network's input: frames at once, and the side of a tile.
         self._fitting: dict[tuple[int, int], tuple[int, int]] = {}
+        self._given_tile: int | None = None
+        self.tile_px = 0  # side of the tiles of the last picture; 0 is whole
 
     @property
     def is_network(self) -> bool:
@@ -153,6 +155,20 @@ class Upscaler:
         weaker = load_network(store.obtain(sibling, on_event))
         assert isinstance(network, (RRDBNet, SRVGGNetCompact)) and isinstance(weaker, (RRDBNet, SRVGGNetCompact))
         return blend_networks(network, weaker, self.options.denoise)
+
+    def tile_px_for(self, size: tuple[int, int], out_size: tuple[int, int]) -> int:
+        """Side of the tiles that pictures of one (width, height) would begin with now, if made another; 0 is whole."""
+        width, height = network_input_size(*size, *out_size, self._engine.info.scale, self.options.fit == "before")
+        _, tile_px = self._begin_with(torch.empty((1, 3, height, width), device="meta"), free_bytes(self.device))
+        return tile_px
+
+    def begin_with_tiles(self, tile_px: int) -> None:
+        """Compute the next pictures in tiles of this side (0: whole), whatever memory is free, unless it runs out.
+
+        A run that goes on does as before its interruption: other tiles can make other pictures.
+        """
+        self._fitting.clear()
+        self._given_tile = tile_px
 
     def output_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of what comes out for pictures of that size."""
@@ -227,6 +243,7 @@ class Upscaler:
                 smaller = self._less(x, *fitting)
             else:
                 self._fitting[height, width] = fitting
+                self.tile_px = fitting[1]
                 if did_not_fit is not None:
                     self._note_limit(x, did_not_fit, fitting, free_at_first)
                 return out
@@ -236,8 +253,10 @@ class Upscaler:
                 torch.cuda.empty_cache()
 
     def _begin_with(self, x: Tensor, free: int) -> tuple[int, int]:
-        """The estimate, or what is remembered to have fitted where that is less."""
+        """The estimate, or what is remembered to have fitted where that is less; in the given tiles if any are."""
         num_frames, tile = self._estimate(x, free)
+        if self._given_tile is not None:
+            return num_frames if tile == self._given_tile else 1, self._given_tile
         limit = recall(self._limit_key(x))
         if limit is None or not limit.holds(free):
             return num_frames, tile

@@ -19,6 +19,7 @@ from vidsr.guard import NUM_MEASURES, fault, measure, worse_of
 from vidsr.light import decode_srgb, encode_srgb, enlarge_light
 from vidsr.pipeline.stage import Channel
 from vidsr.resample import resize
+from vidsr.tally import Tally
 from vidsr.transfer import HostBatch, Lane
 from vidsr.upscaler import Upscaler
 
@@ -58,9 +59,7 @@ class FrameWorker:
         self._dither = target.layout.depth < source.layout.depth
         self._time_base = time_base
         self._max_frames = batch  # at once; fewer where memory runs short
-        self.drift_sum = torch.zeros(3, dtype=torch.float64)
-        self.num_frames = 0
-        self.num_recomputed = 0  # frames that were no picture at first and came out well in fp32
+        self.tally = Tally()  # of all frames so far
         self._free_measures = deque(
             torch.empty((batch, NUM_MEASURES), pin_memory=lane.pinned) for _ in range(lane.depth + 1)
         )
@@ -166,18 +165,17 @@ class FrameWorker:
             large_nchw = as_gray.mean(1, keepdim=True)
         return large_nchw, measure(alpha_nchw, large_nchw)
 
-    def color_drift(self) -> tuple[float, float, float]:
-        """Mean of the results less that of the sources, over all frames so far: R', G' and B' in [0, 1] units."""
-        return mean_drift([self])
-
     def _collect(self, batch: HostBatch, out: HostBatch, measures: Tensor, wait: Callable[[], None]) -> HostBatch:
         wait()
+        out.tallies = []
         for index in range(len(out)):
             found = fault(measures[index])
             if found is not None:
                 self._compute_again(batch, out, index, measures, found)
-            self.drift_sum += measures[index, :3]
-            self.num_frames += 1
+            red, green, blue = measures[index, :3].tolist()
+            one = Tally(num_frames=1, num_recomputed=int(found is not None), drift_sum=(red, green, blue))
+            out.tallies.append(one)
+            self.tally += one
         self._free_measures.append(measures)
         self.free_inputs.put(batch)
         return out
@@ -195,14 +193,6 @@ class FrameWorker:
                 f"{found}, and in fp32 once more {found_again}; a picture was expected. Try another --model, or look "
                 "at the source there"
             )
-        self.num_recomputed += 1
-
-
-def mean_drift(workers: Sequence[FrameWorker]) -> tuple[float, float, float]:
-    """As `FrameWorker.color_drift`, over the frames of several."""
-    total = sum((worker.drift_sum for worker in workers), torch.zeros(3, dtype=torch.float64))
-    red, green, blue = (total / max(sum(worker.num_frames for worker in workers), 1)).tolist()
-    return red, green, blue
 
 
 def _require_memory(source: PictureFormat, target: PictureFormat, num_frames: int, num_computing: int) -> None:
