@@ -136,9 +136,8 @@ class SegmentMaker:
             size = self._prepared.orientation.size(source.width, source.height)
             sides = [upscaler.tile_px_for(size, (target.width, target.height)) for upscaler in team]
             tile_px = min(sides, key=lambda side: side or math.inf)
-        if tile_px is not None:
-            for upscaler in team:
-                upscaler.begin_with_tiles(tile_px)
+        for upscaler in team:
+            upscaler.begin_with_tiles(tile_px)
 
     def _note_idle(self, num_segments: int) -> None:
         num_devices = len(self._upscaler.devices)

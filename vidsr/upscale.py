@@ -245,9 +245,10 @@ class Run:
             for out in worker.run(iter([batch])):
                 worker.free_outputs.put(out)
             seconds = time.perf_counter() - began
+        at_once = 1 if self.upscaler.device.type == "cpu" else len(self.upscaler.devices)  # the CPU is only shared out
         return Estimate(
             num_frames=self.prepared.plan.num_frames_expected,
-            seconds_per_frame=seconds,
+            seconds_per_frame=seconds / min(at_once, len(self.prepared.plan.segments)),
             target_size=(self.prepared.picture.width, self.prepared.picture.height),
         )
 

@@ -162,8 +162,10 @@ class Upscaler:
         _, tile_px = self._begin_with(torch.empty((1, 3, height, width), device="meta"), free_bytes(self.device))
         return tile_px
 
-    def begin_with_tiles(self, tile_px: int) -> None:
+    def begin_with_tiles(self, tile_px: int | None) -> None:
         """Compute the next pictures in tiles of this side (0: whole), whatever memory is free, unless it runs out.
+
+        None lets the free memory decide again.
 
         A run that goes on does as before its interruption: other tiles can make other pictures.
         """

@@ -14,7 +14,7 @@ class Handout:
 
     Runs shrink towards the end, so that all takers finish at about the same time, whatever their speeds, and few are
     needed, as each costs a seek: guided self-scheduling (Polychronopoulos and Kuck, IEEE Trans. Computers C-36, 1987),
-    with half of what that paper hands out at once. One taker gets each run of neighbours whole.
+    with a quarter of what that paper hands out at once. One taker gets each run of neighbours whole.
 
     Args:
         segments: in order.
@@ -23,7 +23,7 @@ class Handout:
 
     def __init__(self, segments: Sequence[Segment], num_takers: int) -> None:
         self._left = list(segments)
-        self._num_shares = 2 * num_takers if num_takers > 1 else 1
+        self._num_shares = 4 * num_takers if num_takers > 1 else 1
         self._lock = threading.Lock()
 
     def take(self) -> list[Segment]:
