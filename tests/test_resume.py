@@ -12,6 +12,7 @@ import sys
 import time
 from fractions import Fraction
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -95,6 +96,9 @@ def test_segments_join_without_a_trace(make_clip, look, tmp_path, codec, suffix)
     # SVT-AV1's fastest preset smears the flicker of this clip, at a border no more than elsewhere.
     assert np.abs(np.array(seen.means) / depth - means).max() < (20 if codec == "libsvtav1" else 4)
     assert not list(tmp_path.glob(".vidsr-*"))
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "warning", "-i", str(target), "-f", "null", "-"]
+    decoded = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert not decoded.stderr
 
 
 @pytest.mark.parametrize("until", [110, 300, 600])

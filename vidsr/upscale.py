@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vidsr import __version__
 from vidsr.engines.devices import device_names
-from vidsr.errors import SourceError, VerificationError
+from vidsr.errors import SourceError, VerificationError, VidsrError
 from vidsr.events import Checked, Finished, Notice, OnEvent, Started, ignore, one_at_a_time
 from vidsr.identity import identity
 from vidsr.media.join import join
@@ -26,6 +26,7 @@ from vidsr.pipeline.lock import only_one
 from vidsr.pipeline.stage import StageTimes
 from vidsr.prepare import Prepared, prepare
 from vidsr.segments import SegmentMaker, open_worker, read
+from vidsr.target import partial_path
 from vidsr.upscaler import Upscaler
 from vidsr.verify import verify
 
@@ -175,14 +176,17 @@ class Run:
         return num_frames
 
     def _publish_partial(self, journal: Journal) -> None:
-        """Join the segments from the first on, as far as there is no gap."""
-        target = self.prepared.target
-        partial = target.with_name(f"{target.stem}.partial{target.suffix}")
+        """Join the segments from the first on, as far as there is no gap. A failure is told, and hides no other."""
+        partial = partial_path(self.prepared.target)
         first_left = min(segment.index for segment in journal.remaining)
         paths = [path for path in self._finished_paths(journal) if path.name < f"{first_left:06d}"]
         if self.prepared.pictures is not None or not paths:
             return
-        num_frames = self._join(paths, partial)
+        try:
+            num_frames = self._join(paths, partial)
+        except VidsrError as error:
+            self.on_event(Notice(text=f"the finished part could not be joined: {error}"))
+            return
         self.on_event(Notice(text=f"{partial}: the first {num_frames} frames, to look at; the run goes on without it"))
 
     def _finished_paths(self, journal: Journal) -> list[Path]:
