@@ -33,9 +33,11 @@ from vidsr.upscaler import Upscaler
 from vidsr.worker import FrameWorker
 
 QUEUE_BATCHES = 2
-# Frames per network call: one keeps a CPU busy; a GPU wants about a 720p frame's worth of pixels at once.
+# Frames per network call: one keeps a CPU busy. A GPU wants about a 720p frame's worth of pixels at once to be filled,
+# and of cheap networks as much as takes the largest GPUs about 10 ms, since the host takes 1 or 2 to start a batch.
 _PIXELS_PER_CUDA_BATCH = 1280 * 720
-_MAX_CUDA_BATCH = 16
+_FLOPS_PER_CUDA_BATCH = 4e12
+_MAX_CUDA_BATCH = 32
 
 
 def batch_size(prepared: Prepared, upscaler: Upscaler) -> int:
@@ -45,7 +47,9 @@ def batch_size(prepared: Prepared, upscaler: Upscaler) -> int:
     if upscaler.device.type == "cpu":
         return 1
     picture = prepared.source.video.picture
-    return max(1, min(_PIXELS_PER_CUDA_BATCH // (picture.width * picture.height), _MAX_CUDA_BATCH))
+    flops_per_pixel = upscaler.engine_info.flops_per_pixel
+    num_pixels = max(_PIXELS_PER_CUDA_BATCH, int(_FLOPS_PER_CUDA_BATCH / flops_per_pixel) if flops_per_pixel else 0)
+    return max(1, min(num_pixels // (picture.width * picture.height), _MAX_CUDA_BATCH))
 
 
 def open_worker(prepared: Prepared, upscaler: Upscaler, batch: int, num_workers: int = 1) -> FrameWorker:

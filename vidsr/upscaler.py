@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vidsr import store
 from vidsr.engines.base import Engine, EngineInfo, IdentityEngine
-from vidsr.engines.devices import device_name, free_bytes, memory_errors, resolve_devices
+from vidsr.engines.devices import device_name, free_bytes, memory_errors, resolve_devices, settle
 from vidsr.engines.torch import TorchEngine
 from vidsr.errors import DeviceMemoryError, UsageError
 from vidsr.events import Notice, OnEvent, ignore
@@ -83,6 +83,7 @@ class Upscaler:
         self.on_event = on_event
         self.devices = resolve_devices(self.options.device)
         self.device = self.devices[0]
+        settle(self.device)
         self._others: list[Upscaler] = []
         self._num_sharing = 1  # upscalers that work at once in the memory of this one's device
         self.precision = self._precision()

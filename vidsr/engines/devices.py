@@ -13,6 +13,14 @@ import torch
 
 from vidsr.errors import DeviceError, DeviceMemoryError
 
+_OUT_OF_MEMORY = (
+    "not enough memory",
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+
 
 def resolve_device(name: str) -> torch.device:
     """The torch device of `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -63,6 +71,16 @@ def resolve_devices(names: str) -> tuple[torch.device, ...]:
             f"device is {names!r}; {twice[0]} is there twice, and gains nothing by it: name each GPU once"
         )
     return devices
+
+
+def settle(device: torch.device) -> None:
+    """Let what is called fp32 be that on CUDA, for the whole process: torch's convolutions otherwise use TF32 there.
+
+    TF32 keeps 10 bits of each factor, no more than fp16 does.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def device_name(device: torch.device) -> str:
@@ -131,7 +149,7 @@ def memory_errors(device: torch.device, what: str) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise DeviceMemoryError(message) from error
     except RuntimeError as error:
-        # The CPU allocator has no exception type of its own.
-        if "not enough memory" in str(error) or "can't allocate memory" in str(error):
+        # Neither the CPU's allocator nor CUDA's libraries and driver have an exception type of their own.
+        if any(words in str(error) for words in _OUT_OF_MEMORY):
             raise DeviceMemoryError(message) from error
         raise
