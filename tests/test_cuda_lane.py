@@ -1,4 +1,4 @@
-"""What a GPU is trusted with, shown without one: order, memory that lives long enough, and that nothing waits for it."""
+"""What a GPU is trusted with, shown without one: order, the life of its memory, and that nothing waits for it."""
 
 from __future__ import annotations
 
