@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from fractions import Fraction
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from test_worker import PromisingLane, doubled, make_format, make_frames, make_worker, stream
 
 from vidsr.engines.devices import memory_errors, settle
 from vidsr.errors import DeviceMemoryError
@@ -163,6 +165,28 @@ def test_the_stand_in_would_notice(gpu, monkeypatch, method):
         assert target.cell[0] == POISON
     else:
         assert gpu.num_spoiled == 2
+
+
+def test_memory_that_runs_out_spoils_nothing_that_is_on_its_way():
+    source, target = make_format("gbrp", 6, 4), make_format("gbrp", 12, 8)
+    lane = PromisingLane(2)
+    worker = make_worker(source, target, lane, batch=4)
+    upscale_tensor, sizes = worker._upscaler.upscale_tensor, []
+
+    def short_of_memory(x, size):
+        sizes.append(len(x))
+        if len(sizes) > 4 and len(x) > 1:  # the first four batches went well, and two of them are still on their way
+            raise DeviceMemoryError("a neighbour came")
+        return upscale_tensor(x, size)
+
+    worker._upscaler.upscale_tensor = short_of_memory
+    frames = make_frames(source, 30)
+    come = stream(worker, frames, batch=4, queue_batches=2)
+    assert lane.num_in_flight_most == 3
+    assert sizes[:7] == [4, 4, 4, 4, 4, 2, 1] and set(sizes[7:]) == {1}
+    assert [stamp.pts for stamp, _ in come] == [10 * n for n in range(30)]
+    for planes, (_, found) in zip(frames, come, strict=True):
+        assert all(np.array_equal(f, doubled(p)) for f, p in zip(found, planes, strict=True))
 
 
 class FarLane(HostLane):

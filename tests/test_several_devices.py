@@ -84,7 +84,7 @@ def assert_same(look, path, other):
     assert look.packets(path, "audio")[:1] == look.packets(other, "audio")[:1]
 
 
-@pytest.mark.parametrize("given", [{}, {"batch": 3}, {"start": Fraction(1), "stop": 90}, {"deinterlace": "bwdif"}])
+@pytest.mark.parametrize("given", [{}, {"batch": 3, "start": Fraction(1), "stop": 90}, {"deinterlace": "bwdif"}])
 def test_the_result_is_that_of_one(clip, look, tmp_path, workers, given):
     alone = run(clip, tmp_path / "one.mkv", "cpu", **given)
     assert len(set(workers)) == 1
@@ -110,7 +110,7 @@ def test_every_device_is_named(clip, tmp_path):
     assert started.device.startswith("2 x ")
 
 
-@pytest.mark.parametrize(("first", "then"), [("cpu,cpu", "cpu"), ("cpu", "cpu,cpu"), ("cpu,cpu,cpu", "cpu,cpu")])
+@pytest.mark.parametrize(("first", "then"), [("cpu,cpu,cpu", "cpu"), ("cpu", "cpu,cpu")])
 def test_a_run_goes_on_with_any_number(clip, look, tmp_path, first, then):
     def cut(event):
         if isinstance(event, Progress) and event.num_frames_done >= 65:
