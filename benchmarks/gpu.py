@@ -211,7 +211,7 @@ def random_weights(make: Callable[[], RRDBNet | SRVGGNetCompact]) -> dict[str, T
         with torch.no_grad():
             spread = float(network(torch.rand((1, 3, 16, 16))).std())
             network.conv_last.weight.mul_(0.2 / max(spread, 1e-6))
-            network.conv_last.bias.copy_(torch.full((3,), 0.5))
+            network.conv_last.bias = torch.nn.Parameter(torch.full((3,), 0.5))
     return network.state_dict()
 
 
@@ -305,7 +305,10 @@ def profile(clip: Path, folder: Path, options: UpscaleOptions, upscaler: Upscale
         for out in worker.run(batches()):
             worker.free_outputs.put(out)
     on_cuda = upscaler.device.type == "cuda"
-    seconds = lambda row: (row.self_device_time_total if on_cuda else row.self_cpu_time_total) / 1e6  # noqa: E731
+
+    def seconds(row: Any) -> float:
+        return float(row.self_device_time_total if on_cuda else row.self_cpu_time_total) / 1e6
+
     rows = sorted(recorded.key_averages(), key=seconds, reverse=True)
     total = sum(seconds(row) for row in rows) or 1.0
     return [{"name": row.key[:80], "share": seconds(row) / total, "calls": row.count} for row in rows[:15]]
