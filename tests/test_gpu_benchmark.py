@@ -19,6 +19,7 @@ def script():
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses look for it
     spec.loader.exec_module(module)
+    module.STRETCH_SECONDS = 0.02
     return module
 
 

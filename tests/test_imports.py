@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1] / "vidsr"
 # queues alone.
 LADDER = [
     {"errors", "options", "frames", "events", "fingerprint", "tally"},
-    {"color", "guard", "light", "resample", "tiling", "geometry", "download", "store", "recipes"},
+    {"color", "guard", "light", "resample", "stopwatch", "tiling", "geometry", "download", "store", "recipes"},
     {"media", "models", "limits"},
     {"engines"},
     {"transfer"},
@@ -26,6 +26,7 @@ LADDER = [
     {"identity", "space"},
     {"segments"},
     {"upscale", "preview"},
+    {"measure"},
     {"cli"},
     {"__main__"},
 ]

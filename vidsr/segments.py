@@ -217,9 +217,10 @@ class _Line:
         """Make segments until none is left; `take_share` is called first, in the thread that computes."""
         take_share()
         try:
-            self.times = run_stages(
+            times = run_stages(
                 self._filled_batches, self.worker.run, self._encode, capacity=QUEUE_BATCHES, rings=self.rings
             )
+            self.times = self.worker.with_device_times(times)
         except RunStoppedError:
             self.was_stopped = True  # the other lines finish theirs
 

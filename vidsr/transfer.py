@@ -5,8 +5,8 @@ A lane is the seam between a device and the host; the CPU's lane copies in memor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vidsr.color import TORCH_DTYPES
 from vidsr.frames import PictureFormat, PlaneBatch
+from vidsr.stopwatch import Stopwatch
 from vidsr.tally import Tally
 
 
@@ -43,6 +44,9 @@ class Lane(Protocol):
 
     pinned: bool
     depth: int  # batches that may be on their way at once
+    copy_in: Stopwatch
+    compute: Stopwatch
+    copy_out: Stopwatch
 
     def upload(self, planes: Sequence[Tensor]) -> list[Tensor]:
         """Start copying host planes to the device; what `computing` runs afterwards sees them complete."""
@@ -63,15 +67,20 @@ class HostLane:
     pinned = False
     depth = 0
 
+    def __init__(self) -> None:
+        self.copy_in, self.compute, self.copy_out = (Stopwatch(torch.device("cpu")) for _ in range(3))
+
     def upload(self, planes: Sequence[Tensor]) -> list[Tensor]:
-        return list(planes)
+        with self.copy_in.running():
+            return list(planes)
 
     def computing(self) -> AbstractContextManager[object]:
-        return nullcontext()
+        return self.compute.running()
 
     def download(self, planes: Sequence[Tensor], into: Sequence[Tensor]) -> Callable[[], None]:
-        for plane, target in zip(planes, into, strict=True):
-            target.copy_(plane)
+        with self.copy_out.running():
+            for plane, target in zip(planes, into, strict=True):
+                target.copy_(plane)
         return _nothing_to_wait_for
 
 
@@ -83,6 +92,7 @@ class CudaLane:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self.copy_in, self.compute, self.copy_out = (Stopwatch(device) for _ in range(3))
         self._copy_in = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._compute = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._copy_out = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -90,7 +100,7 @@ class CudaLane:
         torch.backends.cudnn.benchmark = True
 
     def upload(self, planes: Sequence[Tensor]) -> list[Tensor]:
-        with torch.cuda.stream(self._copy_in):
+        with torch.cuda.stream(self._copy_in), self.copy_in.running():
             copies = [plane.to(self._device, non_blocking=True) for plane in planes]
         self._compute.wait_stream(self._copy_in)
         for copy in copies:
@@ -98,15 +108,18 @@ class CudaLane:
             copy.record_stream(self._compute)
         return copies
 
-    def computing(self) -> AbstractContextManager[object]:
-        return torch.cuda.stream(self._compute)
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        with torch.cuda.stream(self._compute), self.compute.running():
+            yield
 
     def download(self, planes: Sequence[Tensor], into: Sequence[Tensor]) -> Callable[[], None]:
         self._copy_out.wait_stream(self._compute)
         with torch.cuda.stream(self._copy_out):
-            for plane, target in zip(planes, into, strict=True):
-                target.copy_(plane, non_blocking=True)
-                plane.record_stream(self._copy_out)
+            with self.copy_out.running():
+                for plane, target in zip(planes, into, strict=True):
+                    target.copy_(plane, non_blocking=True)
+                    plane.record_stream(self._copy_out)
             # Blocking: a host that spins while it waits would take a processor from the encoder.
             arrived = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
             arrived.record(self._copy_out)

@@ -26,6 +26,7 @@ from vidsr.models.loading import Network, blend_networks, load_network
 from vidsr.models.rrdb import RRDBNet
 from vidsr.options import UpscaleOptions
 from vidsr.resample import Kernel, resize
+from vidsr.stopwatch import Stopwatch
 from vidsr.tiling import run_tiled
 
 # RRDB networks reach 349 pixels far, but with 64 pixels of context x4plus stays within 0.3 levels (93 dB) of the
@@ -86,6 +87,7 @@ class Upscaler:
         settle(self.device)
         self._others: list[Upscaler] = []
         self._num_sharing = 1  # upscalers that work at once in the memory of this one's device
+        self.network_watch = Stopwatch(self.device)
         self.precision = self._precision()
         self.model = choose_model(self.options, self.device, on_event)
         self._kernel: Kernel = "lanczos"
@@ -241,7 +243,8 @@ class Upscaler:
                 free_at_first = free_bytes(self.device)
                 fitting = self._begin_with(x, free_at_first)
             try:
-                out = self._run_in_pieces(x, *fitting)
+                with self.network_watch.running():
+                    out = self._run_in_pieces(x, *fitting)
             except DeviceMemoryError:
                 smaller = self._less(x, *fitting)
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import torch
@@ -17,7 +18,7 @@ from vidsr.frames import PictureFormat, clock_text
 from vidsr.geometry import Orientation
 from vidsr.guard import NUM_MEASURES, fault, measure, worse_of
 from vidsr.light import decode_srgb, encode_srgb, enlarge_light
-from vidsr.pipeline.stage import Channel
+from vidsr.pipeline.stage import Channel, StageTimes
 from vidsr.resample import resize
 from vidsr.tally import Tally
 from vidsr.transfer import HostBatch, Lane
@@ -55,6 +56,7 @@ class FrameWorker:
         num_workers: int = 1,
     ) -> None:
         self._upscaler, self._source, self._target, self._lane = upscaler, source, target, lane
+        self._network_seconds_before = upscaler.network_watch.seconds
         self._orientation = orientation
         self._dither = target.layout.depth < source.layout.depth
         self._time_base = time_base
@@ -164,6 +166,16 @@ class FrameWorker:
             as_gray = upscaler.upscale_tensor(alpha_nchw.expand(-1, 3, -1, -1).contiguous(), (width, height))
             large_nchw = as_gray.mean(1, keepdim=True)
         return large_nchw, measure(alpha_nchw, large_nchw)
+
+    def with_device_times(self, times: StageTimes) -> StageTimes:
+        """The times of a run with where those of the work went, over all frames so far."""
+        return replace(
+            times,
+            copy_in_busy_seconds=self._lane.copy_in.seconds,
+            compute_busy_seconds=self._lane.compute.seconds,
+            network_busy_seconds=self._upscaler.network_watch.seconds - self._network_seconds_before,
+            copy_out_busy_seconds=self._lane.copy_out.seconds,
+        )
 
     def _collect(self, batch: HostBatch, out: HostBatch, measures: Tensor, wait: Callable[[], None]) -> HostBatch:
         wait()
