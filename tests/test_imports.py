@@ -13,14 +13,14 @@ ROOT = Path(__file__).resolve().parents[1] / "vidsr"
 # queues alone.
 LADDER = [
     {"errors", "options", "frames", "events", "fingerprint"},
-    {"color", "guard", "light", "resample", "tiling", "geometry", "download", "store", "recipes"},
+    {"color", "guard", "light", "resample", "tiling", "regions", "geometry", "download", "store", "recipes"},
     {"media", "models", "limits"},
     {"engines"},
     {"transfer"},
     {"upscaler"},
     {"pipeline"},
     {"judge"},
-    {"worker", "target", "verify"},
+    {"worker", "repeats", "target", "verify"},
     {"naming"},
     {"prepare"},
     {"identity", "space"},

@@ -19,6 +19,7 @@ from vidsr.pipeline.journal import Journal
 from vidsr.pipeline.plan import Segment
 from vidsr.pipeline.stage import StageTimes, run_stages
 from vidsr.prepare import Prepared
+from vidsr.repeats import distinct_batches
 from vidsr.space import shortage
 from vidsr.transfer import HostBatch, open_lane
 from vidsr.upscaler import Upscaler
@@ -38,6 +39,8 @@ class Made:
     stage_times: StageTimes
     color_drift: tuple[float, float, float]  # mean R', G', B' of the results less the sources', in levels of 255
     num_recomputed: int  # frames that were no picture at first and were computed again in fp32
+    num_repeated: int  # frames that equal the one before and took its result
+    num_partly: int  # frames of which only what differs from the one before was computed
 
 
 def batch_size(prepared: Prepared, upscaler: Upscaler) -> int:
@@ -113,37 +116,31 @@ class SegmentMaker:
             stage_times=StageTimes.total(times),
             color_drift=(255 * red, 255 * green, 255 * blue),
             num_recomputed=worker.num_recomputed,
+            num_repeated=worker.num_repeated,
+            num_partly=worker.num_partly,
         )
 
     def _make(self, worker: FrameWorker, group: Sequence[Segment]) -> StageTimes:
-        window = Window(group[0].start, group[-1].stop)
         return run_stages(
-            lambda: self._filled_batches(worker, window),
+            lambda: self._filled_batches(worker, group),
             worker.run,
             lambda batches: self._encode(worker, group, batches),
             capacity=QUEUE_BATCHES,
             rings=(worker.free_inputs, worker.free_outputs),
         )
 
-    def _filled_batches(self, worker: FrameWorker, window: Window) -> Iterator[HostBatch]:
-        batch: HostBatch | None = None
-        for frame in read(self._prepared, window, lambda text: self._on_event(Notice(text=text))):
-            if batch is None:
-                batch = worker.free_inputs.get()
-                batch.times = []
-            batch.append(frame.planes, frame.time)
-            if len(batch) == batch.capacity:
-                yield batch
-                batch = None
-        if batch is not None:
-            yield batch
+    def _filled_batches(self, worker: FrameWorker, group: Sequence[Segment]) -> Iterator[HostBatch]:
+        window = Window(group[0].start, group[-1].stop)
+        frames = read(self._prepared, window, lambda text: self._on_event(Notice(text=text)))
+        borders = [segment.start for segment in group[1:] if segment.start is not None]
+        return distinct_batches(frames, worker.free_inputs, borders)
 
     def _encode(self, worker: FrameWorker, group: Sequence[Segment], batches: Iterator[HostBatch]) -> None:
         left = deque(group)
         writer: SegmentWriter | PictureWriter | None = None
         try:
             for batch in batches:
-                for index, stamp in enumerate(batch.times):
+                for index, stamp in batch.shown():
                     while len(left) > 1 and left[1].start is not None and stamp.pts >= left[1].start:
                         writer, finished = None, writer
                         self._finish(left.popleft(), finished)

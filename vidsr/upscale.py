@@ -40,6 +40,8 @@ class Result:
     stage_times: StageTimes
     color_drift: tuple[float, float, float]  # mean R', G', B' of the result less the source's, in levels of 255
     num_recomputed: int  # frames that were no picture at first and were computed again in fp32
+    num_repeated: int  # frames that equal the one before and took its result
+    num_partly: int  # frames of which only what differs from the one before was computed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +125,8 @@ class Run:
                 seconds_elapsed=seconds,
                 color_drift=made.color_drift,
                 num_recomputed=made.num_recomputed,
+                num_repeated=made.num_repeated,
+                num_partly=made.num_partly,
             )
         )
         self._check()
@@ -133,6 +137,8 @@ class Run:
             stage_times=made.stage_times,
             color_drift=made.color_drift,
             num_recomputed=made.num_recomputed,
+            num_repeated=made.num_repeated,
+            num_partly=made.num_partly,
         )
 
     def _open_journal(self) -> Journal:
@@ -239,7 +245,7 @@ class Run:
         seconds = 0.0
         for _ in range(2):
             batch = worker.free_inputs.get()
-            batch.times = []
+            batch.clear()
             batch.append(frame.planes, frame.time)
             began = time.perf_counter()
             for out in worker.run(iter([batch])):

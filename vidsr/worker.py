@@ -59,6 +59,8 @@ class FrameWorker:
         self._drift_sum = torch.zeros(3, dtype=torch.float64)
         self._num_frames = 0
         self.num_recomputed = 0  # frames that were no picture at first and came out well in fp32
+        self.num_repeated = 0  # frames that equal the one before and took its result
+        self._regions = upscaler.new_regions() if batch == 1 else None
         self._free_measures = deque(
             torch.empty((batch, NUM_MEASURES), pin_memory=lane.pinned) for _ in range(lane.depth + 1)
         )
@@ -90,8 +92,10 @@ class FrameWorker:
 
     def _submit(self, batch: HostBatch) -> tuple[HostBatch, HostBatch, Tensor, Callable[[], None]]:
         out = self.free_outputs.get()
-        out.times = list(batch.times)
+        out.times, out.repeats = list(batch.times), dict(batch.repeats)
         measures = self._free_measures.popleft()
+        if self._regions is not None and not batch.follows:
+            self._regions.forget()
         wait = self._start(batch.filled, [*out.filled, measures[: len(batch)]], self._upscaler)
         return batch, out, measures, wait
 
@@ -137,12 +141,15 @@ class FrameWorker:
     def _enlarge(self, rgb_nchw: Tensor, upscaler: Upscaler) -> Tensor:
         """The source's RGB, linear or coded, in the target's size."""
         width, height = self._target.width, self._target.height
+        further = [] if self._regions is None else [self._regions]
+
+        def network(coded_nchw: Tensor) -> Tensor:
+            return upscaler.upscale_tensor(coded_nchw, (width, height), *further)
+
         # Networks know coded pictures only; kernels add up light itself, as renderers do.
         if self._source.layout.is_float and upscaler.is_network:
-            return enlarge_light(
-                rgb_nchw, height, width, lambda coded: _nan_if_infinite(upscaler.upscale_tensor(coded, (width, height)))
-            )
-        return upscaler.upscale_tensor(rgb_nchw, (width, height))
+            return enlarge_light(rgb_nchw, height, width, lambda coded: _nan_if_infinite(network(coded)))
+        return network(rgb_nchw)
 
     def _recode(self, rgb_nchw: Tensor) -> Tensor:
         """RGB as the target's planes hold it: linear light in floating point, never below black, else coded."""
@@ -163,6 +170,11 @@ class FrameWorker:
             large_nchw = as_gray.mean(1, keepdim=True)
         return large_nchw, measure(alpha_nchw, large_nchw)
 
+    @property
+    def num_partly(self) -> int:
+        """Frames of which only what differs from the one before was computed."""
+        return 0 if self._regions is None else self._regions.num_partly
+
     def color_drift(self) -> tuple[float, float, float]:
         """Mean of the results less that of the sources, over all frames so far: R', G' and B' in [0, 1] units."""
         red, green, blue = (self._drift_sum / max(self._num_frames, 1)).tolist()
@@ -174,8 +186,10 @@ class FrameWorker:
             found = fault(measures[index])
             if found is not None:
                 self._compute_again(batch, out, index, measures, found)
-            self._drift_sum += measures[index, :3]
-            self._num_frames += 1
+            num_repeats = len(out.repeats.get(index, ()))
+            self._drift_sum += measures[index, :3] * (1 + num_repeats)
+            self._num_frames += 1 + num_repeats
+            self.num_repeated += num_repeats
         self._free_measures.append(measures)
         self.free_inputs.put(batch)
         return out
@@ -183,6 +197,8 @@ class FrameWorker:
     def _compute_again(self, batch: HostBatch, out: HostBatch, index: int, measures: Tensor, found: str) -> None:
         """Replace one frame, while its source is still in `batch`, by what fp32 makes of it."""
         one = slice(index, index + 1)
+        if self._regions is not None:
+            self._regions.forget()
         into = [*(tensor[one] for tensor in out.filled), measures[one]]
         self._start([tensor[one] for tensor in batch.filled], into, self._upscaler.exact)()
         found_again = fault(measures[index])
