@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1] / "vidsr"
 # queues alone.
 LADDER = [
     {"errors", "options", "frames", "events", "fingerprint"},
-    {"color", "guard", "light", "resample", "tiling", "regions", "geometry", "download", "store", "recipes"},
+    {"color", "guard", "light", "resample", "bands", "tiling", "regions", "geometry", "download", "store", "recipes"},
     {"media", "models", "limits"},
     {"engines"},
     {"transfer"},
@@ -35,6 +35,8 @@ WITHIN_A_ROW = {
     ("options", "frames"),
     ("color", "resample"),
     ("light", "resample"),
+    ("color", "bands"),
+    ("resample", "bands"),
     ("store", "download"),
 }
 # From the bottom row only, whatever stands between.

@@ -68,7 +68,7 @@ class Regions:
     """
 
     def __init__(self, *, scale: int, reach_px: int, align_px: int) -> None:
-        self._scale, self._align = scale, align_px
+        self._scale = scale
         self._reach = -(-reach_px // align_px) * align_px
         self._seen_nchw: Tensor | None = None
         self._result_nchw: Tensor | None = None
@@ -97,7 +97,8 @@ class Regions:
         self.forget()  # should the network fail, nothing half pasted stays
         crops = None
         if seen is not None and seen.shape == x_nchw.shape:
-            crops = crops_of(changed_tiles(x_nchw, seen), *x_nchw.shape[-2:], self._reach, self._align)
+            height, width = x_nchw.shape[-2:]
+            crops = crops_of(changed_tiles(x_nchw, seen), height, width, self._reach)
         if crops is None or result is None:
             result = network(x_nchw)
         else:
@@ -115,19 +116,18 @@ def changed_tiles(x_nchw: Tensor, before_nchw: Tensor) -> NDArray[np.bool_]:
     differs = (x_nchw != before_nchw).flatten(0, 1).any(0)
     height, width = differs.shape
     whole = torch.nn.functional.pad(differs, (0, -width % TILE_PX, 0, -height % TILE_PX))
-    tiles = whole.unflatten(0, (-1, TILE_PX)).any(1).unflatten(1, (-1, TILE_PX)).any(2)
-    return tiles.numpy()
+    rows, columns = (side // TILE_PX for side in whole.shape)
+    tiles: NDArray[np.bool_] = whole.view(rows, TILE_PX, columns, TILE_PX).any(1).any(2).numpy()
+    return tiles
 
 
-def crops_of(
-    tiles: NDArray[np.bool_], height: int, width: int, reach: int, align: int = 1
-) -> list[tuple[Box, Box]] | None:
+def crops_of(tiles: NDArray[np.bool_], height: int, width: int, reach: int) -> list[tuple[Box, Box]] | None:
     """What to read and what of it to keep, in pixels, so that all that changed tiles reach is new.
 
     Args:
         tiles: of a picture of `height` by `width` pixels, see `changed_tiles`.
-        reach: of the network, a multiple of `align`.
-        align: crops start at multiples of this, and end at them or with the picture.
+        reach: of the network. Crops start at a multiple of what it and `TILE_PX` are multiples of, and end at one or
+            with the picture.
 
     Returns:
         None where the whole picture costs hardly more.
