@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1] / "vidsr"
 # Each room may import those of the rows above its own, and of its own row only itself. The pipeline knows threads and
 # queues alone.
 LADDER = [
-    {"errors", "options", "frames", "events", "fingerprint"},
+    {"errors", "options", "frames", "events", "fingerprint", "tally"},
     {"color", "guard", "light", "resample", "bands", "tiling", "regions", "geometry", "download", "store", "recipes"},
     {"media", "models", "limits"},
     {"engines"},
@@ -52,7 +52,7 @@ ROOMS_OF_LIBRARY = {
     "tqdm": {"cli"},
 }
 WITHOUT_TORCH = {"errors", "options", "frames", "events", "geometry", "download", "store", "media", "pipeline"}
-WITHOUT_TORCH |= {"judge", "verify"}
+WITHOUT_TORCH |= {"judge", "verify", "tally"}
 
 
 def room_of(path):

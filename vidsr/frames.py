@@ -241,12 +241,12 @@ class PlaneBatch:
         """Frames, counted as often as they are shown."""
         return len(self) + sum(map(len, self.repeats.values()))
 
-    def shown(self) -> Iterator[tuple[int, FrameTime]]:
-        """The place and the time of every frame, in order."""
+    def shown(self) -> Iterator[tuple[int, FrameTime, bool]]:
+        """The place and the time of every frame, in order, and whether it is a repeat."""
         for index, time in enumerate(self.times):
-            yield index, time
+            yield index, time, False
             for again in self.repeats.get(index, ()):
-                yield index, again
+                yield index, again, True
 
 
 def clock_text(seconds: Fraction) -> str:

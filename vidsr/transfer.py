@@ -14,10 +14,14 @@ from torch import Tensor
 
 from vidsr.color import TORCH_DTYPES
 from vidsr.frames import PictureFormat, PlaneBatch
+from vidsr.tally import Tally
 
 
 class HostBatch(PlaneBatch):
-    """A plane batch whose arrays are views of host tensors, in pinned memory where there is a GPU."""
+    """A plane batch whose arrays are views of host tensors, in pinned memory where there is a GPU.
+
+    `tallies[n]` is what became of frame n, once it is a result.
+    """
 
     def __init__(self, picture: PictureFormat, capacity: int, *, pinned: bool) -> None:
         dtype = TORCH_DTYPES[picture.layout.dtype]
@@ -25,6 +29,7 @@ class HostBatch(PlaneBatch):
             torch.empty((capacity, height, width), dtype=dtype, pin_memory=pinned)
             for height, width in picture.plane_shapes
         ]
+        self.tallies: list[Tally] = []
         super().__init__(planes=tuple(tensor.numpy() for tensor in self.tensors))
 
     @property

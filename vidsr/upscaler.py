@@ -91,6 +91,8 @@ class Upscaler:
         self._network_name = self.model.name if path is None else f"{path.name} of {path.stat().st_size} bytes"
         # What fits, by (height, width) of the network's input: frames at once, and the side of a tile.
         self._fitting: dict[tuple[int, int], tuple[int, int]] = {}
+        self._given_tile: int | None = None
+        self.tile_px = 0  # side of the tiles of the last picture; 0 is whole
 
     @property
     def is_network(self) -> bool:
@@ -139,6 +141,14 @@ class Upscaler:
         weaker = load_network(store.obtain(sibling, on_event))
         assert isinstance(network, (RRDBNet, SRVGGNetCompact)) and isinstance(weaker, (RRDBNet, SRVGGNetCompact))
         return blend_networks(network, weaker, self.options.denoise)
+
+    def begin_with_tiles(self, tile_px: int) -> None:
+        """Compute the next pictures in tiles of this side (0: whole), whatever memory is free, unless it runs out.
+
+        A run that goes on does as before its interruption: other tiles can make other pictures.
+        """
+        self._fitting.clear()
+        self._given_tile = tile_px
 
     def output_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of what comes out for pictures of that size."""
@@ -201,11 +211,19 @@ class Upscaler:
             x.shape[3], x.shape[2], width, height, self._engine.info.scale, self.options.fit == "before"
         )
         seen = x if (in_height, in_width) == x.shape[2:] else resize(x, in_height, in_width, "bicubic")
-        large = self.run_network(seen) if regions is None else regions.run(seen, self.run_network)
+        large = self.run_network(seen) if regions is None else self._run_regions(seen, regions)
         out = resize(large, height, width, self._kernel)
         blend = self.options.blend
         if 0 < blend < 1:
             out = torch.lerp(resize(x, height, width, "lanczos"), out, blend)
+        return out
+
+    def _run_regions(self, x: Tensor, regions: Regions) -> Tensor:
+        """As `run_network`, where possible in crops, whose tiles say nothing of those of whole pictures."""
+        tile_px, num_partly = self.tile_px, regions.num_partly
+        out = regions.run(x, self.run_network)
+        if regions.num_partly > num_partly:
+            self.tile_px = tile_px
         return out
 
     def run_network(self, x: Tensor) -> Tensor:
@@ -227,6 +245,7 @@ class Upscaler:
                 smaller = self._less(x, *fitting)
             else:
                 self._fitting[height, width] = fitting
+                self.tile_px = fitting[1]
                 if did_not_fit is not None:
                     self._note_limit(x, did_not_fit, fitting, free_at_first)
                 return out
@@ -236,8 +255,10 @@ class Upscaler:
                 torch.cuda.empty_cache()
 
     def _begin_with(self, x: Tensor, free: int) -> tuple[int, int]:
-        """The estimate, or what is remembered to have fitted where that is less."""
+        """The estimate, or what is remembered to have fitted where that is less; in the given tiles if any are."""
         num_frames, tile = self._estimate(x, free)
+        if self._given_tile is not None:
+            return num_frames if tile == self._given_tile else 1, self._given_tile
         limit = recall(self._limit_key(x))
         if limit is None or not limit.holds(free):
             return num_frames, tile

@@ -19,6 +19,7 @@ from vidsr.guard import NUM_MEASURES, fault, measure, worse_of
 from vidsr.light import decode_srgb, encode_srgb, enlarge_light
 from vidsr.pipeline.stage import Channel
 from vidsr.resample import resize
+from vidsr.tally import Tally
 from vidsr.transfer import HostBatch, Lane
 from vidsr.upscaler import Upscaler
 
@@ -56,10 +57,7 @@ class FrameWorker:
         self._dither = target.layout.depth < source.layout.depth
         self._time_base = time_base
         self._max_frames = batch  # at once; fewer where memory runs short
-        self._drift_sum = torch.zeros(3, dtype=torch.float64)
-        self._num_frames = 0
-        self.num_recomputed = 0  # frames that were no picture at first and came out well in fp32
-        self.num_repeated = 0  # frames that equal the one before and took its result
+        self.tally = Tally()  # of all frames so far
         self._regions = upscaler.new_regions() if batch == 1 else None
         self._free_measures = deque(
             torch.empty((batch, NUM_MEASURES), pin_memory=lane.pinned) for _ in range(lane.depth + 1)
@@ -170,26 +168,23 @@ class FrameWorker:
             large_nchw = as_gray.mean(1, keepdim=True)
         return large_nchw, measure(alpha_nchw, large_nchw)
 
-    @property
-    def num_partly(self) -> int:
-        """Frames of which only what differs from the one before was computed."""
-        return 0 if self._regions is None else self._regions.num_partly
-
-    def color_drift(self) -> tuple[float, float, float]:
-        """Mean of the results less that of the sources, over all frames so far: R', G' and B' in [0, 1] units."""
-        red, green, blue = (self._drift_sum / max(self._num_frames, 1)).tolist()
-        return red, green, blue
-
     def _collect(self, batch: HostBatch, out: HostBatch, measures: Tensor, wait: Callable[[], None]) -> HostBatch:
         wait()
+        out.tallies = []
         for index in range(len(out)):
             found = fault(measures[index])
             if found is not None:
                 self._compute_again(batch, out, index, measures, found)
-            num_repeats = len(out.repeats.get(index, ()))
-            self._drift_sum += measures[index, :3] * (1 + num_repeats)
-            self._num_frames += 1 + num_repeats
-            self.num_repeated += num_repeats
+            red, green, blue = measures[index, :3].tolist()
+            num_partly = 0 if self._regions is None else self._regions.num_partly - self.tally.num_partly
+            one = Tally(
+                num_frames=1,
+                num_recomputed=int(found is not None),
+                num_partly=num_partly,
+                drift_sum=(red, green, blue),
+            )
+            out.tallies.append(one)
+            self.tally = sum((one.repeated for _ in out.repeats.get(index, ())), self.tally + one)
         self._free_measures.append(measures)
         self.free_inputs.put(batch)
         return out
@@ -209,7 +204,6 @@ class FrameWorker:
                 f"{found}, and in fp32 once more {found_again}; a picture was expected. Try another --model, or look "
                 "at the source there"
             )
-        self.num_recomputed += 1
 
 
 def _require_memory(source: PictureFormat, target: PictureFormat, num_frames: int, *, is_device: bool) -> None:
