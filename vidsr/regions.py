@@ -100,6 +100,7 @@ class Regions:
             height, width = x_nchw.shape[-2:]
             crops = crops_of(changed_tiles(x_nchw, seen), height, width, self._reach)
         if crops is None or result is None:
+            seen = result = None  # their memory is the network's
             result = network(x_nchw)
         else:
             self.num_partly += 1
@@ -126,8 +127,8 @@ def crops_of(tiles: NDArray[np.bool_], height: int, width: int, reach: int) -> l
 
     Args:
         tiles: of a picture of `height` by `width` pixels, see `changed_tiles`.
-        reach: of the network. Crops start at a multiple of what it and `TILE_PX` are multiples of, and end at one or
-            with the picture.
+        reach: of the network, rounded up to the blocks it folds. `TILE_PX` is a multiple of those too, so crops begin
+            on a block, and end on one or with the picture.
 
     Returns:
         None where the whole picture costs hardly more.

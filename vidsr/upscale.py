@@ -303,7 +303,7 @@ class Run:
                 model=self.upscaler.model.name,
                 model_reason=self.upscaler.model.reason,
                 device=device_name(self.upscaler.device),
-                codec=f"{self.prepared.encoder.name} {picture.layout.name}",
+                codec=self.prepared.codec,
             )
         )
         for text in [*self.prepared.notes(), *self.prepared.losses()]:
