@@ -13,14 +13,17 @@ ROOT = Path(__file__).resolve().parents[1] / "vidsr"
 # queues alone.
 LADDER = [
     {"errors", "options", "frames", "events", "fingerprint", "tally"},
-    {"color", "guard", "light", "resample", "stopwatch", "tiling", "geometry", "download", "store", "recipes"},
+    {
+        *("color", "guard", "light", "resample", "bands", "stopwatch", "tiling", "regions", "geometry"),
+        *("download", "store", "recipes"),
+    },
     {"media", "models", "limits"},
     {"engines"},
     {"transfer"},
     {"upscaler"},
     {"pipeline"},
     {"judge"},
-    {"worker", "target", "verify"},
+    {"worker", "repeats", "target", "verify"},
     {"naming"},
     {"prepare"},
     {"identity", "space"},
@@ -36,6 +39,8 @@ WITHIN_A_ROW = {
     ("options", "frames"),
     ("color", "resample"),
     ("light", "resample"),
+    ("color", "bands"),
+    ("resample", "bands"),
     ("store", "download"),
 }
 # From the bottom row only, whatever stands between.

@@ -99,7 +99,7 @@ def test_the_events_tell_the_run(make_clip, tmp_path):
     assert (started.source, started.target) == (clip.path, tmp_path / "out.mp4")
     assert (started.source_size, started.target_size) == ((64, 48), (128, 96))
     assert (started.num_frames_expected, started.model) == (12, "nearest")
-    assert started.codec == "libx264 yuv420p"
+    assert started.codec == "libx264 yuv420p, preset ultrafast"
     assert all(isinstance(event, Progress) for event in progress)
     done = [event.num_frames_done for event in progress]
     assert done == sorted(set(done)) and done[-1] == 12

@@ -7,6 +7,8 @@ vidsr.upscale_video("clip.mp4", "clip_2x.mp4", vidsr.UpscaleOptions(scale=Fracti
 from __future__ import annotations
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 # Before torch is imported: its worker threads shall sleep while they wait for each other instead of spinning. With
 # nothing else running that costs nothing; beside other programs, or beside our own encoder, spinning threads keep
@@ -17,7 +19,18 @@ __version__ = "0.1.0"
 
 from vidsr.errors import VidsrError
 from vidsr.options import UpscaleOptions
-from vidsr.upscale import Result, upscale_video
-from vidsr.upscaler import Upscaler
+
+if TYPE_CHECKING:
+    from vidsr.upscale import Result, upscale_video
+    from vidsr.upscaler import Upscaler
+else:
+    _HOMES = {"Result": "upscale", "upscale_video": "upscale", "Upscaler": "upscaler"}
+
+    def __getattr__(name):
+        """What needs torch is imported when it is first asked for: that takes seconds, which a help text has not."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'vidsr' has no attribute {name!r}")
+        return getattr(import_module(f"vidsr.{_HOMES[name]}"), name)
+
 
 __all__ = ["Result", "UpscaleOptions", "Upscaler", "VidsrError", "__version__", "upscale_video"]

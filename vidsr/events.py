@@ -69,6 +69,8 @@ class Finished:
     seconds_elapsed: float
     color_drift: tuple[float, float, float]  # mean R', G', B' of the result less the source's, in levels of 255
     num_recomputed: int  # frames that were no picture at first and were computed again in fp32
+    num_repeated: int  # frames that equal the one before and took its result
+    num_partly: int  # frames of which only what differs from the one before was computed
 
 
 @dataclass(frozen=True, kw_only=True)

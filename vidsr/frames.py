@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -206,11 +206,14 @@ class FrameTime:
 class PlaneBatch:
     """Frames of one format in host memory: `planes[p][n]` is plane p of frame n, `times[n]` its time.
 
-    The arrays hold `capacity` frames and are reused; only the first `len(times)` are meaningful.
+    The arrays hold `capacity` frames and are reused; only the first `len(times)` are meaningful. A frame may be shown
+    again by those that follow it: `repeats[n]` are their times.
     """
 
     planes: tuple[Plane, ...]
     times: list[FrameTime] = field(default_factory=list)
+    repeats: dict[int, list[FrameTime]] = field(default_factory=dict)
+    follows: bool = False  # its first frame comes after the last of the batch before, in the same segment
 
     @property
     def capacity(self) -> int:
@@ -224,6 +227,26 @@ class PlaneBatch:
         for target, plane in zip(self.planes, planes, strict=True):
             target[len(self)] = plane
         self.times.append(time)
+
+    def clear(self) -> None:
+        """Forget all frames; their places are free again."""
+        self.times, self.repeats, self.follows = [], {}, False
+
+    def repeat(self, time: FrameTime) -> None:
+        """Show the last frame again."""
+        self.repeats.setdefault(len(self) - 1, []).append(time)
+
+    @property
+    def num_shown(self) -> int:
+        """Frames, counted as often as they are shown."""
+        return len(self) + sum(map(len, self.repeats.values()))
+
+    def shown(self) -> Iterator[tuple[int, FrameTime, bool]]:
+        """The place and the time of every frame, in order, and whether it is a repeat."""
+        for index, time in enumerate(self.times):
+            yield index, time, False
+            for again in self.repeats.get(index, ()):
+                yield index, again, True
 
 
 def clock_text(seconds: Fraction) -> str:

@@ -127,6 +127,12 @@ class Prepared:
         return self.target.with_suffix(".scc")
 
     @property
+    def codec(self) -> str:
+        """Encoder, pixel format and speed, as people say them."""
+        name, speed = self.encoder.name, self.encoder_options.get(self.encoder.preset_option)
+        return f"{name} {self.picture.layout.name}" + (f", {self.encoder.preset_option} {speed}" if speed else "")
+
+    @property
     def encode_settings(self) -> EncodeSettings:
         video = self.delivered.video
         return EncodeSettings(

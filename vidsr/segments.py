@@ -26,6 +26,7 @@ from vidsr.pipeline.journal import Journal
 from vidsr.pipeline.plan import Segment
 from vidsr.pipeline.stage import Channel, StageTimes, run_side_by_side, run_stages
 from vidsr.prepare import Prepared
+from vidsr.repeats import distinct_batches
 from vidsr.space import shortage
 from vidsr.tally import Tally
 from vidsr.transfer import HostBatch, open_lane
@@ -224,31 +225,20 @@ class _Line:
         except RunStoppedError:
             self.was_stopped = True  # the other lines finish theirs
 
-    def _frames(self) -> Iterator[DecodedFrame]:
+    def _filled_batches(self) -> Iterator[HostBatch]:
         while run := self._handout.take():
             self._begun.extend(run)
             window = Window(run[0].start, run[-1].stop)
-            yield from read(self._prepared, window, lambda text: self._maker.on_event(Notice(text=text)))
-
-    def _filled_batches(self) -> Iterator[HostBatch]:
-        batch: HostBatch | None = None
-        for frame in self._frames():
-            if batch is None:
-                batch = self.worker.free_inputs.get()
-                batch.times = []
-            batch.append(frame.planes, frame.time)
-            if len(batch) == batch.capacity:
-                yield batch
-                batch = None
-        if batch is not None:
-            yield batch
+            frames = read(self._prepared, window, lambda text: self._maker.on_event(Notice(text=text)))
+            borders = [segment.start for segment in run[1:] if segment.start is not None]
+            yield from distinct_batches(frames, self.worker.free_inputs, borders)
 
     def _encode(self, batches: Iterator[HostBatch]) -> None:
         begun, tally = self._begun, Tally()
         writer: SegmentWriter | PictureWriter | None = None
         try:
             for batch in batches:
-                for index, stamp in enumerate(batch.times):
+                for index, stamp, is_repeat in batch.shown():
                     while len(begun) > 1 and begun[1].start is not None and stamp.pts >= begun[1].start:
                         writer, finished = None, writer
                         self._maker.finish(begun.popleft(), finished, tally, self)
@@ -256,7 +246,7 @@ class _Line:
                     writer = writer or self._open_writer(begun[0])
                     shifted = dataclasses.replace(stamp, pts=stamp.pts - self._prepared.shift)
                     writer.write([plane[index] for plane in batch.planes], shifted)
-                    tally += batch.tallies[index]
+                    tally += batch.tallies[index].repeated if is_repeat else batch.tallies[index]
                 self.worker.free_outputs.put(batch)
                 self._maker.report(writer.num_frames if writer is not None else 0, self)
             while begun:

@@ -41,6 +41,8 @@ class Result:
     stage_times: StageTimes
     color_drift: tuple[float, float, float]  # mean R', G', B' of the result less the source's, in levels of 255
     num_recomputed: int  # frames that were no picture at first and were computed again in fp32
+    num_repeated: int  # frames that equal the one before and took its result
+    num_partly: int  # frames of which only what differs from the one before was computed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +126,8 @@ class Run:
                 seconds_elapsed=seconds,
                 color_drift=tally.color_drift,
                 num_recomputed=tally.num_recomputed,
+                num_repeated=tally.num_repeated,
+                num_partly=tally.num_partly,
             )
         )
         self._check()
@@ -134,6 +138,8 @@ class Run:
             stage_times=stage_times,
             color_drift=tally.color_drift,
             num_recomputed=tally.num_recomputed,
+            num_repeated=tally.num_repeated,
+            num_partly=tally.num_partly,
         )
 
     def _open_journal(self) -> Journal:
@@ -243,7 +249,7 @@ class Run:
         seconds = 0.0
         for _ in range(2):
             batch = worker.free_inputs.get()
-            batch.times = []
+            batch.clear()
             batch.append(frame.planes, frame.time)
             began = time.perf_counter()
             for out in worker.run(iter([batch])):
@@ -298,7 +304,7 @@ class Run:
                 model=self.upscaler.model.name,
                 model_reason=self.upscaler.model.reason,
                 device=device_names(self.upscaler.devices),
-                codec=f"{self.prepared.encoder.name} {picture.layout.name}",
+                codec=self.prepared.codec,
             )
         )
         for text in [*self.prepared.notes(), *self.prepared.losses()]:

@@ -25,6 +25,7 @@ from vidsr.models.compact import SRVGGNetCompact
 from vidsr.models.loading import Network, blend_networks, load_network
 from vidsr.models.rrdb import RRDBNet
 from vidsr.options import UpscaleOptions
+from vidsr.regions import Regions
 from vidsr.resample import Kernel, resize
 from vidsr.stopwatch import Stopwatch
 from vidsr.tiling import run_tiled
@@ -179,15 +180,28 @@ class Upscaler:
         """(width, height) of what comes out for pictures of that size."""
         return output_size(width, height, self.options)
 
-    def upscale_tensor(self, rgb_nchw: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+    def new_regions(self) -> Regions | None:
+        """For pictures that follow each other; None where whole pictures are the better way.
+
+        On a GPU, what to compute would have to be waited for.
+        """
+        info = self._engine.info
+        if self.device.type != "cpu" or not Regions.suit(info.reach_px, info.align_px):
+            return None
+        return Regions(scale=info.scale, reach_px=info.reach_px, align_px=info.align_px)
+
+    def upscale_tensor(
+        self, rgb_nchw: Tensor, size: tuple[int, int] | None = None, regions: Regions | None = None
+    ) -> Tensor:
         """Upscale a batch of pictures.
 
         Args:
             rgb_nchw: float32 (N, 3, H, W), R'G'B' with 0 black and 1 white, on any device.
             size: output (width, height); None takes it from the options.
+            regions: from `new_regions`, which remembers the picture before; the two must stay as they are.
 
         Returns:
-            float32 (N, 3, height, width) on the upscaler's device, unclamped.
+            float32 (N, 3, height, width) on the upscaler's device, unclamped; with `regions`, good until the next call.
 
         Raises:
             DeviceMemoryError: a single frame in the smallest tiles does not fit.
@@ -199,7 +213,7 @@ class Upscaler:
         x = rgb_nchw.to(self.device)
         width, height = size or self.output_size(x.shape[3], x.shape[2])
         with torch.inference_mode():
-            return self._upscale(x, width, height)
+            return self._upscale(x, width, height, regions)
 
     def upscale_image(self, image: NDArray[np.uint8], size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """Upscale one picture.
@@ -218,15 +232,24 @@ class Upscaler:
         codes = (out[0] * 255).round_().clamp_(0, 255).to(torch.uint8)
         return cast(NDArray[np.uint8], codes.permute(1, 2, 0).contiguous().cpu().numpy())
 
-    def _upscale(self, x: Tensor, width: int, height: int) -> Tensor:
+    def _upscale(self, x: Tensor, width: int, height: int, regions: Regions | None) -> Tensor:
         in_width, in_height = network_input_size(
             x.shape[3], x.shape[2], width, height, self._engine.info.scale, self.options.fit == "before"
         )
         seen = x if (in_height, in_width) == x.shape[2:] else resize(x, in_height, in_width, "bicubic")
-        out = resize(self.run_network(seen), height, width, self._kernel)
+        large = self.run_network(seen) if regions is None else self._run_regions(seen, regions)
+        out = resize(large, height, width, self._kernel)
         blend = self.options.blend
         if 0 < blend < 1:
             out = torch.lerp(resize(x, height, width, "lanczos"), out, blend)
+        return out
+
+    def _run_regions(self, x: Tensor, regions: Regions) -> Tensor:
+        """As `run_network`, where possible in crops, whose tiles say nothing of those of whole pictures."""
+        tile_px, num_partly = self.tile_px, regions.num_partly
+        out = regions.run(x, self.run_network)
+        if regions.num_partly > num_partly:
+            self.tile_px = tile_px
         return out
 
     def run_network(self, x: Tensor) -> Tensor:

@@ -62,6 +62,7 @@ class FrameWorker:
         self._time_base = time_base
         self._max_frames = batch  # at once; fewer where memory runs short
         self.tally = Tally()  # of all frames so far
+        self._regions = upscaler.new_regions() if batch == 1 else None
         self._free_measures = deque(
             torch.empty((batch, NUM_MEASURES), pin_memory=lane.pinned) for _ in range(lane.depth + 1)
         )
@@ -94,8 +95,10 @@ class FrameWorker:
 
     def _submit(self, batch: HostBatch) -> tuple[HostBatch, HostBatch, Tensor, Callable[[], None]]:
         out = self.free_outputs.get()
-        out.times = list(batch.times)
+        out.times, out.repeats = list(batch.times), dict(batch.repeats)
         measures = self._free_measures.popleft()
+        if self._regions is not None and not batch.follows:
+            self._regions.forget()
         wait = self._start(batch.filled, [*out.filled, measures[: len(batch)]], self._upscaler)
         return batch, out, measures, wait
 
@@ -141,12 +144,15 @@ class FrameWorker:
     def _enlarge(self, rgb_nchw: Tensor, upscaler: Upscaler) -> Tensor:
         """The source's RGB, linear or coded, in the target's size."""
         width, height = self._target.width, self._target.height
+        further = [] if self._regions is None else [self._regions]
+
+        def network(coded_nchw: Tensor) -> Tensor:
+            return upscaler.upscale_tensor(coded_nchw, (width, height), *further)
+
         # Networks know coded pictures only; kernels add up light itself, as renderers do.
         if self._source.layout.is_float and upscaler.is_network:
-            return enlarge_light(
-                rgb_nchw, height, width, lambda coded: _nan_if_infinite(upscaler.upscale_tensor(coded, (width, height)))
-            )
-        return upscaler.upscale_tensor(rgb_nchw, (width, height))
+            return enlarge_light(rgb_nchw, height, width, lambda coded: _nan_if_infinite(network(coded)))
+        return network(rgb_nchw)
 
     def _recode(self, rgb_nchw: Tensor) -> Tensor:
         """RGB as the target's planes hold it: linear light in floating point, never below black, else coded."""
@@ -185,9 +191,15 @@ class FrameWorker:
             if found is not None:
                 self._compute_again(batch, out, index, measures, found)
             red, green, blue = measures[index, :3].tolist()
-            one = Tally(num_frames=1, num_recomputed=int(found is not None), drift_sum=(red, green, blue))
+            num_partly = 0 if self._regions is None else self._regions.num_partly - self.tally.num_partly
+            one = Tally(
+                num_frames=1,
+                num_recomputed=int(found is not None),
+                num_partly=num_partly,
+                drift_sum=(red, green, blue),
+            )
             out.tallies.append(one)
-            self.tally += one
+            self.tally = sum((one.repeated for _ in out.repeats.get(index, ())), self.tally + one)
         self._free_measures.append(measures)
         self.free_inputs.put(batch)
         return out
@@ -195,6 +207,8 @@ class FrameWorker:
     def _compute_again(self, batch: HostBatch, out: HostBatch, index: int, measures: Tensor, found: str) -> None:
         """Replace one frame, while its source is still in `batch`, by what fp32 makes of it."""
         one = slice(index, index + 1)
+        if self._regions is not None:
+            self._regions.forget()
         into = [*(tensor[one] for tensor in out.filled), measures[one]]
         self._start([tensor[one] for tensor in batch.filled], into, self._upscaler.exact)()
         found_again = fault(measures[index])

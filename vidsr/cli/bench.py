@@ -12,7 +12,6 @@ import typer
 
 from vidsr.cli.exits import exits, report
 from vidsr.errors import TargetError, UsageError, VidsrError
-from vidsr.measure.bench import make_cases, run_case
 from vidsr.measure.figures import Figures
 from vidsr.measure.plot import svg
 from vidsr.measure.tables import bench_text, write_block
@@ -46,6 +45,8 @@ def command(
     ] = None,
 ) -> None:
     """Measure networks alone and in whole runs: speed, busy stages, exactness, memory."""
+    from vidsr.measure.bench import make_cases, run_case  # torch takes seconds to import
+
     if plot is not None and plot.suffix.lower() != ".svg":
         raise UsageError(f"{plot}: plots are drawn as .svg; every browser shows and converts them")
     axes = {

@@ -39,9 +39,11 @@ def _started_lines(event: Started) -> list[str]:
 def _finished_line(event: Finished) -> str:
     fps = event.num_frames / event.seconds_elapsed if event.seconds_elapsed else 0
     red, green, blue = (f"{levels:+.2f}" for levels in event.color_drift)
+    repeated = f"{event.num_repeated} frames repeated, " if event.num_repeated else ""
+    partly = f"{event.num_partly} frames computed in part, " if event.num_partly else ""
     return (
         f"wrote {event.target}: {event.num_frames} frames in {event.seconds_elapsed:.1f} s ({fps:.2f} fps), "
-        f"mean colour drift R {red}, G {green}, B {blue} of 255"
+        f"{repeated}{partly}mean colour drift R {red}, G {green}, B {blue} of 255"
     )
 
 

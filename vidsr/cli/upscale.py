@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,8 +21,10 @@ from vidsr.media.sequence import count_pictures
 from vidsr.options import UpscaleOptions
 from vidsr.prepare import prepare
 from vidsr.target import default_target
-from vidsr.upscale import Run
-from vidsr.upscaler import Upscaler
+
+if TYPE_CHECKING:
+    from vidsr.upscale import Run
+    from vidsr.upscaler import Upscaler
 
 # What a folder is searched for. A file that is named is read whatever its suffix.
 _VIDEO_SUFFIXES = frozenset(
@@ -95,6 +97,8 @@ def command(
     """Upscale videos; sound, subtitles, chapters and tags come along unchanged."""
     given = {name: value for name, value in locals().items() if name in UpscaleOptions.__dataclass_fields__}
     options = arg.build_options(recipe, given)
+    from vidsr.upscale import Run  # torch takes seconds to import
+
     jobs = list(_jobs(sources, output, options))
     drawer = make_drawer(as_json=as_json)
     on_event = one_at_a_time(drawer)  # an upscaler that serves several runs tells it, too
