@@ -58,6 +58,7 @@ class UpscaleOptions:
     blend: float = _option(1.0, "share of the network in the result; 0 gives exactly lanczos")
     device: str = _option("auto", "auto, cpu, cuda or cuda:N")
     precision: Precision = _option("auto", "auto: fp16 on CUDA, fp32 on CPU")
+    engine: str = _option("auto", "what runs the network, by a name from `vidsr doctor`; auto: as this machine likes")
     tile: int | None = _option(None, "tile side in input pixels; 0: whole frames while they fit; unset: by an estimate")
     batch: int | None = _option(None, "frames per network call; unset: as the device likes", changes_pixels=False)
     codec: str = _option(

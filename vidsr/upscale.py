@@ -293,6 +293,8 @@ class Run:
                 model=self.upscaler.model.name,
                 model_reason=self.upscaler.model.reason,
                 device=device_name(self.upscaler.device),
+                engine=self.upscaler.engine_info.engine,
+                engine_reason=self.upscaler.engine_reason,
                 codec=f"{self.prepared.encoder.name} {picture.layout.name}",
             )
         )

@@ -15,7 +15,7 @@ from torch import Tensor
 from vidsr import store
 from vidsr.engines.base import Engine, EngineInfo, IdentityEngine
 from vidsr.engines.devices import device_name, free_bytes, memory_errors, resolve_device
-from vidsr.engines.torch import TorchEngine
+from vidsr.engines.table import choose_engine, find_engine
 from vidsr.errors import DeviceMemoryError, UsageError
 from vidsr.events import Notice, OnEvent, ignore
 from vidsr.geometry import network_input_size, output_size
@@ -85,6 +85,7 @@ class Upscaler:
         self.precision = self._precision()
         self.model = choose_model(self.options, self.device, on_event)
         self._kernel: Kernel = "lanczos"
+        self.engine_reason = ""  # why this engine; of a network only
         self._engine = self._load_engine(on_event)
         path = self.model.path
         self._network_name = self.model.name if path is None else f"{path.name} of {path.stat().st_size} bytes"
@@ -105,13 +106,18 @@ class Upscaler:
         """The same in fp32, made when first asked for; itself where that is what it computes in."""
         if self._engine.info.precision == "fp32":
             return self
-        return Upscaler(replace(self.options, precision="fp32"), self.on_event)
+        # By the reference engine: what it gives must not depend on what this machine was measured to be fast with.
+        return Upscaler(replace(self.options, precision="fp32", engine="torch"), self.on_event)
 
     def _load_engine(self, on_event: OnEvent) -> Engine:
-        denoises, precision = self.options.denoise < 1, self.precision
+        denoises, engine = self.options.denoise < 1, self.options.engine
+        if engine != "auto":
+            find_engine(engine)  # says what is wrong with the name, whatever the model is
         if self.model.path is None:
             if denoises:
                 raise UsageError(f"denoise needs realesr-general-x4v3; {self.model.name} is no network")
+            if engine != "auto":
+                raise UsageError(f"engine {engine} was asked for, but {self.model.name} is no network; use auto")
             self._kernel = cast(Kernel, self.model.name)
         if self.options.blend == 0:
             self._kernel = "lanczos"
@@ -120,7 +126,9 @@ class Upscaler:
         network = load_network(self.model.path)
         if denoises:
             network = self._denoised(network, on_event)
-        return TorchEngine(network, self.device, precision)
+        chosen = choose_engine(engine, network, self.device, self.precision)
+        self.engine_reason = chosen.reason
+        return chosen.open(network, self.device, self.precision)
 
     def _precision(self) -> Literal["fp32", "fp16"]:
         if self.options.precision == "auto":

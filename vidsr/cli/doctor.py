@@ -8,6 +8,7 @@ from importlib import metadata
 from vidsr import __version__, store
 from vidsr.cli.exits import exits
 from vidsr.engines.devices import describe_devices
+from vidsr.engines.table import ENGINES
 from vidsr.errors import UsageError
 from vidsr.media.encoders import ENCODERS, PICTURE_ENCODERS, find_encoder, works_here
 from vidsr.media.versions import ffmpeg_versions
@@ -26,6 +27,10 @@ def command() -> None:
         print(f"ffmpeg      {library} {version}")
     for line in describe_devices():
         print(f"device      {line}")
+    for row in ENGINES:
+        absent = row.why_absent()
+        state = "yes" if absent is None else "no"
+        print(f"engine      {row.name:<12} {state}, {row.summary}{f': {absent}' if absent else ''}")
     for name, encoder in {**ENCODERS, **PICTURE_ENCODERS}.items():
         print(f"encoder     {name:<12} {'yes' if _has(name) else 'no'}, {encoder.summary}")
     for entry in CATALOGUE:

@@ -1,0 +1,122 @@
+"""Every engine in one table, and which of them runs a network on a device."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+
+from vidsr.engines.base import Engine
+from vidsr.engines.torch import TorchEngine
+from vidsr.errors import UsageError
+from vidsr.models.loading import Network
+
+RunPrecision = Literal["fp32", "fp16"]
+
+
+class OpensEngine(Protocol):
+    """What the class of an engine is to this table."""
+
+    def __call__(
+        self, network: Network, device: torch.device, precision: RunPrecision, *, num_threads: int | None = None
+    ) -> Engine:
+        """Get a network ready to run.
+
+        Args:
+            network: loaded weights on the CPU; the engine may keep it, move it and change its memory layout.
+            device: where pictures come from and go to.
+            precision: what to compute in.
+            num_threads: processors to use; None leaves it to the engine. What it means off the CPU is up to it.
+        """
+        ...
+
+
+def _is_here() -> None:
+    return None
+
+
+def _runs_all(network: Network) -> None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineRow:
+    """One engine: what it is, where it runs, and how it is opened."""
+
+    name: str
+    summary: str
+    precisions: Mapping[str, tuple[RunPrecision, ...]]  # by the type of device: cpu, cuda
+    open: OpensEngine
+    why_absent: Callable[[], str | None] = _is_here  # what is missing on this machine and what to do; None: nothing
+    supports: Callable[[Network], str | None] = _runs_all  # why it cannot run a network; None: it can
+    by_default: bool = False  # whether `auto` takes it on a machine that was not measured
+
+    def why_not(self, network: Network, device: torch.device, precision: RunPrecision) -> str | None:
+        """Why it cannot run that network there, as the end of a sentence; None: it can."""
+        absent = self.why_absent()
+        if absent is not None:
+            return f"it is not on this machine: {absent}"
+        if device.type not in self.precisions:
+            return f"it runs on {' and '.join(self.precisions)}, not on {device.type}"
+        known = self.precisions[device.type]
+        if precision not in known:
+            return f"it computes in {' and '.join(known)} on {device.type}, not in {precision}"
+        return self.supports(network)
+
+
+# The first of those by default that can run a network is what `auto` takes where nothing was measured.
+ENGINES: tuple[EngineRow, ...] = (
+    EngineRow(
+        name="torch",
+        summary="PyTorch, one operation after the other; the reference",
+        precisions={"cpu": ("fp32",), "cuda": ("fp16", "fp32")},
+        open=TorchEngine,
+        by_default=True,
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenEngine:
+    """The engine of a run and why it is that one."""
+
+    row: EngineRow
+    reason: str
+    num_threads: int | None = None  # None: as the engine likes
+
+    def open(self, network: Network, device: torch.device, precision: RunPrecision) -> Engine:
+        return self.row.open(network, device, precision, num_threads=self.num_threads)
+
+
+def find_engine(name: str) -> EngineRow:
+    """The engine of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    row = next((row for row in ENGINES if row.name == name), None)
+    if row is None:
+        known = [row.name for row in ENGINES]
+        close = difflib.get_close_matches(name.lower(), known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UsageError(f"engine is {name!r}; it must be auto, {' or '.join(known)}{hint}")
+    return row
+
+
+def choose_engine(name: str, network: Network, device: torch.device, precision: RunPrecision) -> ChosenEngine:
+    """The engine that `auto` or a name means for a network on a device.
+
+    Raises:
+        UsageError: no such engine, or it cannot run this network here; the message says why.
+    """
+    if name != "auto":
+        row = find_engine(name)
+        why_not = row.why_not(network, device, precision)
+        if why_not is not None:
+            raise UsageError(f"engine {name} was asked for, but {why_not}; try --engine auto")
+        return ChosenEngine(row=row, reason="asked for")
+    row = next(row for row in ENGINES if row.by_default and row.why_not(network, device, precision) is None)
+    return ChosenEngine(row=row, reason="default")
