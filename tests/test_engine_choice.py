@@ -8,10 +8,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import vidsr.cli.doctor
+import vidsr.engines.choice
 import vidsr.engines.table
 from vidsr.cli.main import app
 from vidsr.engines.base import IdentityEngine
-from vidsr.engines.table import ENGINES, EngineRow, choose_engine, find_engine
+from vidsr.engines.choice import choose_engine
+from vidsr.engines.table import ENGINES, EngineRow, find_engine
 from vidsr.engines.torch import TorchEngine
 from vidsr.errors import ResumeError, UsageError
 from vidsr.models.compact import SRVGGNetCompact
@@ -49,7 +52,9 @@ def rows(monkeypatch):
         row("gpu-only", precisions={"cuda": ("fp16", "fp32")}, by_default=True),
         row("shy"),
     )
-    monkeypatch.setattr(vidsr.engines.table, "ENGINES", (*stand_ins, *ENGINES, row("late", by_default=True)))
+    rows = (*stand_ins, *ENGINES, row("late", by_default=True))
+    for module in (vidsr.engines.table, vidsr.engines.choice, vidsr.cli.doctor):
+        monkeypatch.setattr(module, "ENGINES", rows)
 
 
 def test_names_are_unique_and_neither_auto_nor_none():
@@ -145,7 +150,7 @@ def test_a_run_goes_on_with_its_own_engine_only(checkpoint, make_clip, tmp_path,
     prepared.plan.work_folder.mkdir()
     Run(prepared)._open_journal()
     # On a machine that has been measured since, auto may mean another engine.
-    monkeypatch.setattr(vidsr.engines.table, "ENGINES", (row("quick", open=open_quick, by_default=True), *ENGINES))
+    monkeypatch.setattr(vidsr.engines.choice, "ENGINES", (row("quick", open=open_quick, by_default=True), *ENGINES))
     with pytest.raises(ResumeError, match=r"engine was torch, is quick\. Run it as it was begun \(--engine torch\)"):
         Run(prepared).execute()
     same = prepare(prepared.source.path, prepared.target, dataclasses.replace(options, engine="torch"))

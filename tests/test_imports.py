@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1] / "vidsr"
 LADDER = [
     {"errors", "options", "frames", "events", "fingerprint"},
     {"color", "guard", "light", "resample", "tiling", "geometry", "download", "store", "recipes"},
+    {"memo"},
     {"media", "models", "limits"},
     {"engines"},
     {"transfer"},

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from vidsr import store
 from vidsr.engines.base import Engine, EngineInfo, IdentityEngine
+from vidsr.engines.choice import choose_engine
 from vidsr.engines.devices import device_name, free_bytes, memory_errors, resolve_device
-from vidsr.engines.table import choose_engine, find_engine
+from vidsr.engines.measured import Measurement, measured_key, recall_measured
+from vidsr.engines.table import find_engine
 from vidsr.errors import DeviceMemoryError, UsageError
 from vidsr.events import Notice, OnEvent, ignore
 from vidsr.geometry import network_input_size, output_size
@@ -126,9 +128,16 @@ class Upscaler:
         network = load_network(self.model.path)
         if denoises:
             network = self._denoised(network, on_event)
-        chosen = choose_engine(engine, network, self.device, self.precision)
+        chosen = choose_engine(engine, network, self.device, self.precision, self._measured(network))
         self.engine_reason = chosen.reason
         return chosen.open(network, self.device, self.precision)
+
+    def _measured(self, network: Network) -> list[Measurement]:
+        try:
+            return recall_measured(measured_key(network, self.device, self.precision))
+        except ValueError as error:
+            self.on_event(Notice(text=str(error)))
+            return []
 
     def _precision(self) -> Literal["fp32", "fp16"]:
         if self.options.precision == "auto":

@@ -46,6 +46,9 @@ ROUNDING, HALF = 1e-5, 2 / 255
 RUNS = [
     ("torch", "cpu", "fp32", "_network", ROUNDING),
     ("torch", "cuda:0", "fp16", "_network", HALF),
+    ("cuda-graphs", "cuda:0", "fp16", "_compute", HALF),
+    ("openvino", "cpu", "fp32", "_infer", ROUNDING),
+    ("openvino-gpu", "cpu", "fp32", "_infer", HALF),
 ]
 NETWORKS = {"rrdb-x4": (lambda: rrdb(4), 4), "rrdb-x2": (lambda: rrdb(2), 2), "compact": (compact, 4)}
 

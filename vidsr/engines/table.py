@@ -1,14 +1,18 @@
-"""Every engine in one table, and which of them runs a network on a device."""
+"""Every engine in one table: a new one is a file beside this, a row here, a line in the contract test."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
 from typing import Literal, Protocol
 
 import torch
 
+from vidsr import __version__
+from vidsr.engines import graphs, openvino
 from vidsr.engines.base import Engine
 from vidsr.engines.torch import TorchEngine
 from vidsr.errors import UsageError
@@ -34,6 +38,18 @@ class OpensEngine(Protocol):
         ...
 
 
+def _of_vidsr() -> str:
+    return __version__
+
+
+def _of_torch() -> str:
+    return f"{__version__}, torch {torch.__version__}"
+
+
+def _of_openvino() -> str:
+    return f"{__version__}, openvino {metadata.version('openvino')}"
+
+
 def _is_here() -> None:
     return None
 
@@ -52,6 +68,7 @@ class EngineRow:
     open: OpensEngine
     why_absent: Callable[[], str | None] = _is_here  # what is missing on this machine and what to do; None: nothing
     supports: Callable[[Network], str | None] = _runs_all  # why it cannot run a network; None: it can
+    version: Callable[[], str] = _of_vidsr  # of all that decides its speed; where it is here
     by_default: bool = False  # whether `auto` takes it on a machine that was not measured
 
     def why_not(self, network: Network, device: torch.device, precision: RunPrecision) -> str | None:
@@ -74,21 +91,36 @@ ENGINES: tuple[EngineRow, ...] = (
         summary="PyTorch, one operation after the other; the reference",
         precisions={"cpu": ("fp32",), "cuda": ("fp16", "fp32")},
         open=TorchEngine,
+        version=_of_torch,
         by_default=True,
     ),
+    EngineRow(
+        name="cuda-graphs",
+        summary="PyTorch, all layers of a shape launched as one",
+        precisions={"cuda": ("fp16", "fp32")},
+        open=graphs.CudaGraphEngine,
+        why_absent=graphs.why_absent,
+        version=_of_torch,
+    ),
+    EngineRow(
+        name="openvino",
+        summary="OpenVINO on the processor",
+        precisions={"cpu": ("fp32",)},
+        open=openvino.OpenVinoEngine,
+        why_absent=openvino.why_absent,
+        supports=openvino.supports,
+        version=_of_openvino,
+    ),
+    EngineRow(
+        name="openvino-gpu",
+        summary="OpenVINO on Intel's graphics unit, all else on the processor",
+        precisions={"cpu": ("fp32",)},
+        open=partial(openvino.OpenVinoEngine, unit="GPU"),
+        why_absent=partial(openvino.why_absent, "GPU"),
+        supports=openvino.supports,
+        version=_of_openvino,
+    ),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChosenEngine:
-    """The engine of a run and why it is that one."""
-
-    row: EngineRow
-    reason: str
-    num_threads: int | None = None  # None: as the engine likes
-
-    def open(self, network: Network, device: torch.device, precision: RunPrecision) -> Engine:
-        return self.row.open(network, device, precision, num_threads=self.num_threads)
 
 
 def find_engine(name: str) -> EngineRow:
@@ -104,19 +136,3 @@ def find_engine(name: str) -> EngineRow:
         hint = f"; did you mean {close[0]}?" if close else ""
         raise UsageError(f"engine is {name!r}; it must be auto, {' or '.join(known)}{hint}")
     return row
-
-
-def choose_engine(name: str, network: Network, device: torch.device, precision: RunPrecision) -> ChosenEngine:
-    """The engine that `auto` or a name means for a network on a device.
-
-    Raises:
-        UsageError: no such engine, or it cannot run this network here; the message says why.
-    """
-    if name != "auto":
-        row = find_engine(name)
-        why_not = row.why_not(network, device, precision)
-        if why_not is not None:
-            raise UsageError(f"engine {name} was asked for, but {why_not}; try --engine auto")
-        return ChosenEngine(row=row, reason="asked for")
-    row = next(row for row in ENGINES if row.by_default and row.why_not(network, device, precision) is None)
-    return ChosenEngine(row=row, reason="default")
