@@ -17,7 +17,7 @@ LADDER = [
     {"memo"},
     {"media", "models", "limits"},
     {"engines"},
-    {"transfer"},
+    {"transfer", "tune"},
     {"upscaler"},
     {"pipeline"},
     {"judge"},

@@ -52,8 +52,9 @@ def choose_engine(
         best = fastest([m for m in measured if m.engine == name and m.version == row.version()])
         return ChosenEngine(row=row, reason="asked for", num_threads=best.num_threads if best else None)
     able = {row.name: row for row in ENGINES if row.why_not(network, device, precision) is None}
-    default = next(row for row in able.values() if row.by_default)
     current = [m for m in measured if m.engine in able and m.version == able[m.engine].version()]
+    failed = {m.engine for m in current} - {m.engine for m in current if m.passed}
+    default = next((row for row in able.values() if row.by_default and row.name not in failed), able["torch"])
     best = fastest(current)
     if best is None:
         why = "measured with other versions than these" if measured else "not measured on this machine"

@@ -69,6 +69,7 @@ class EngineRow:
     why_absent: Callable[[], str | None] = _is_here  # what is missing on this machine and what to do; None: nothing
     supports: Callable[[Network], str | None] = _runs_all  # why it cannot run a network; None: it can
     version: Callable[[], str] = _of_vidsr  # of all that decides its speed; where it is here
+    uses_threads: bool = True  # whether their number matters to its speed on the CPU
     by_default: bool = False  # whether `auto` takes it on a machine that was not measured
 
     def why_not(self, network: Network, device: torch.device, precision: RunPrecision) -> str | None:
@@ -119,6 +120,7 @@ ENGINES: tuple[EngineRow, ...] = (
         why_absent=partial(openvino.why_absent, "GPU"),
         supports=openvino.supports,
         version=_of_openvino,
+        uses_threads=False,
     ),
 )
 
