@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional
 
 from vidsr.models.compact import SRVGGNetCompact
-from vidsr.models.folded import FoldedRRDBNet, FoldedUpsampling, fold, phase_weights
-from vidsr.models.rrdb import RRDBNet
+from vidsr.models.folded import FoldedRRDBNet, FoldedUpsampling, SharingDenseBlock, fold, phase_weights
+from vidsr.models.rrdb import ResidualDenseBlock, RRDBNet
 
 
 def make_conv(channels=5, out_channels=7):
@@ -53,14 +53,26 @@ def test_four_phases_hold_all_nine_weights():
         torch.testing.assert_close(phase.sum((2, 3)), conv.weight.sum((2, 3)))
 
 
+@pytest.mark.parametrize(("features", "growth"), [(8, 4), (4, 8), (5, 1)])
+def test_a_dense_block_that_shares_is_the_dense_block(features, growth):
+    torch.manual_seed(2)
+    block = ResidualDenseBlock(features, growth).requires_grad_(False).double()
+    x = torch.randn(2, features, 5, 7, dtype=torch.float64)
+    sharing = SharingDenseBlock(block)
+    torch.testing.assert_close(sharing(x), block(x), rtol=0, atol=1e-13)
+    assert sum(p.numel() for p in sharing.parameters()) == sum(p.numel() for p in block.parameters())
+
+
+@pytest.mark.parametrize("sharing", [False, True])
 @pytest.mark.parametrize("scale", [1, 2, 4, 8])
-def test_a_folded_network_gives_the_same_pictures(make_rrdb, make_picture, scale):
+def test_a_folded_network_gives_the_same_pictures(make_rrdb, make_picture, scale, sharing):
     network = make_rrdb(scale)
-    folded = fold(network)
+    folded = fold(network, sharing=sharing)
     assert isinstance(folded, FoldedRRDBNet)
     for height, width in ((1, 1), (7, 10), (16, 16)):
         x = make_picture(height, width, 2)
         torch.testing.assert_close(folded(x), network(x), rtol=0, atol=1e-6)
+    assert network.num_parameters == make_rrdb(scale).num_parameters  # it stays as it was
 
 
 def test_what_has_no_nearest_stays_itself(make_rrdb):
@@ -68,4 +80,4 @@ def test_what_has_no_nearest_stays_itself(make_rrdb):
     shuffling = make_rrdb(4, upsampler="pixelshuffle")
     without_doubling = RRDBNet(scale=1, num_blocks=1, num_features=4, growth_channels=4, fold=1)
     for network in (compact, shuffling, without_doubling):
-        assert fold(network) is network
+        assert fold(network, sharing=True) is network

@@ -41,8 +41,9 @@ class TorchEngine:
         if num_threads is not None:
             torch.set_num_threads(num_threads)
         self._dtype = _DTYPES[precision]
+        folded = fold(network, sharing=precision == "fp32")
         # Channels last is what tensor cores want, and on the CPU 10 to 20 % faster than planes.
-        self._network = fold(network).to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = folded.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._info = EngineInfo(
             engine="torch",
             device=device,

@@ -174,14 +174,14 @@ class RRDBNet(nn.Module):
         return (2.0**level / self._fold) ** 2
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.picture(self._upsampled(self.features(x)), x.shape[-2], x.shape[-1])
+        return self.picture(self._upsampled(self.features(x, self.body)), x.shape[-2], x.shape[-1])
 
-    def features(self, x: Tensor) -> Tensor:
-        """All that is computed before the first doubling."""
+    def features(self, x: Tensor, body: nn.Module) -> Tensor:
+        """All that is computed before the first doubling, with this body or one that gives the same."""
         if self._fold > 1:
             x = F.pixel_unshuffle(pad_to_multiple(x, self._fold), self._fold)
         x = self.conv_first(x)
-        residual: Tensor = self.conv_body(self.body(x))
+        residual: Tensor = self.conv_body(body(x))
         return residual.add_(x)
 
     def _upsampled(self, x: Tensor) -> Tensor:
