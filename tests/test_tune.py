@@ -10,6 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import vidsr.cli.tune
 import vidsr.engines.choice
 import vidsr.engines.table
 import vidsr.tune
@@ -272,3 +273,18 @@ def test_what_cannot_be_tuned_is_said(arguments, words):
     result = CliRunner().invoke(app, ["tune", *arguments])
     assert result.exit_code == 2
     assert words in result.stderr
+
+
+def test_networks_of_one_shape_are_measured_once_and_none_after_the_time_is_over(rows, monkeypatch):
+    torch.manual_seed(0)
+    deeper = SRVGGNetCompact(scale=2, num_features=4, num_convs=2).eval().requires_grad_(False)
+    networks = {"one": make_network(), "twin": make_network(), "late": deeper}
+    monkeypatch.setattr(vidsr.cli.tune, "networks_here", lambda: networks)
+    lines = CliRunner().invoke(app, ["tune", "--device", "cpu", "--seconds", "0"]).stdout.splitlines()
+    assert lines.count("one") == 1
+    assert lines[-2:] == ["twin: as fast as another above", "late: not measured, the time is over"]
+
+
+def test_the_lightest_of_the_networks_here_comes_first():
+    flops = [network.flops_per_input_pixel for network in vidsr.tune.networks_here().values()]
+    assert flops == sorted(flops)
