@@ -78,6 +78,15 @@ def test_auto_is_the_first_by_default_that_can(rows):
     assert chosen.reason.startswith("default")
 
 
+def test_what_was_not_measured_is_not_asked_for_its_library(rows, monkeypatch):
+    def fail():
+        raise AssertionError("imports a large library")
+
+    idle = row("idle", why_absent=fail)
+    monkeypatch.setattr(vidsr.engines.choice, "ENGINES", (idle, TORCH))
+    assert choose_engine("auto", make_network(), CPU, "fp32").row.name == "torch"
+
+
 @pytest.mark.parametrize(
     ("name", "precision", "words"),
     [

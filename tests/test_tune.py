@@ -80,6 +80,7 @@ def rows(monkeypatch):
         row("nan", open=opens(levels=float("nan"))),
         row("broken", open=cannot_open),
         row("absent", why_absent=lambda: "pip install it"),
+        row("compiling", open=cannot_open, by_name_only=True),
     )
     for module in (vidsr.engines.table, vidsr.engines.choice, vidsr.tune):
         monkeypatch.setattr(module, "ENGINES", found)

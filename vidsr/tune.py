@@ -123,7 +123,7 @@ def _measure_all(
 
 def _candidates(network: Network, device: torch.device, precision: RunPrecision) -> Iterator[_Candidate]:
     for row in ENGINES:
-        if row.why_not(network, device, precision) is None:
+        if not row.by_name_only and row.why_not(network, device, precision) is None:
             counts = thread_counts() if device.type == "cpu" and row.uses_threads else [None]
             yield from (_Candidate(row=row, num_threads=count) for count in counts)
 

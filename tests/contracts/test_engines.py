@@ -47,6 +47,7 @@ RUNS = [
     ("torch", "cpu", "fp32", "_network", ROUNDING),
     ("torch", "cuda:0", "fp16", "_network", HALF),
     ("cuda-graphs", "cuda:0", "fp16", "_compute", HALF),
+    ("compiled", "cuda:0", "fp16", "_compute", HALF),
     ("openvino", "cpu", "fp32", "_infer", ROUNDING),
     ("openvino-gpu", "cpu", "fp32", "_infer", HALF),
 ]
@@ -64,6 +65,8 @@ def cases():
             marks = []
             if device != "cpu":
                 marks = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+                if find_engine(engine).by_name_only:
+                    marks.append(pytest.mark.slow)  # as it compiles
             elif absent := find_engine(engine).why_absent():
                 marks = [pytest.mark.skip(reason=f"{engine} is not here: {absent}")]
             make = functools.partial(open_engine, engine, make_network, torch.device(device), precision)

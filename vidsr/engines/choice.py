@@ -51,7 +51,9 @@ def choose_engine(
             raise UsageError(f"engine {name} was asked for, but {why_not}; try --engine auto")
         best = fastest([m for m in measured if m.engine == name and m.version == row.version()])
         return ChosenEngine(row=row, reason="asked for", num_threads=best.num_threads if best else None)
-    able = {row.name: row for row in ENGINES if row.why_not(network, device, precision) is None}
+    # Asking whether an engine is here may import its library: only those that could be chosen are asked.
+    asked = [row for row in ENGINES if row.by_default or any(row.name == m.engine for m in measured)]
+    able = {row.name: row for row in asked if row.why_not(network, device, precision) is None}
     current = [m for m in measured if m.engine in able and m.version == able[m.engine].version()]
     failed = {m.engine for m in current} - {m.engine for m in current if m.passed}
     default = next((row for row in able.values() if row.by_default and row.name not in failed), able["torch"])

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import torch
 
 from vidsr import __version__
-from vidsr.engines import graphs, openvino
+from vidsr.engines import compiled, graphs, openvino
 from vidsr.engines.base import Engine
 from vidsr.engines.torch import TorchEngine
 from vidsr.errors import UsageError
@@ -70,6 +70,7 @@ class EngineRow:
     supports: Callable[[Network], str | None] = _runs_all  # why it cannot run a network; None: it can
     version: Callable[[], str] = _of_vidsr  # of all that decides its speed; where it is here
     uses_threads: bool = True  # whether their number matters to its speed on the CPU
+    by_name_only: bool = False  # neither measured nor chosen by `auto`: its first frame costs more than a clip
     by_default: bool = False  # whether `auto` takes it on a machine that was not measured
 
     def why_not(self, network: Network, device: torch.device, precision: RunPrecision) -> str | None:
@@ -102,6 +103,15 @@ ENGINES: tuple[EngineRow, ...] = (
         open=graphs.CudaGraphEngine,
         why_absent=graphs.why_absent,
         version=_of_torch,
+    ),
+    EngineRow(
+        name="compiled",
+        summary="PyTorch, compiled at the first frame for minutes; by name only",
+        precisions={"cuda": ("fp16", "fp32")},
+        open=compiled.CompiledEngine,
+        why_absent=compiled.why_absent,
+        version=_of_torch,
+        by_name_only=True,
     ),
     EngineRow(
         name="openvino",
