@@ -9,7 +9,6 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-import vidsr.cli.doctor
 import vidsr.engines.choice
 import vidsr.engines.table
 from vidsr.cli.main import app
@@ -55,7 +54,7 @@ def rows(monkeypatch):
         row("shy"),
     )
     rows = (*stand_ins, TORCH, row("late", by_default=True))
-    for module in (vidsr.engines.table, vidsr.engines.choice, vidsr.cli.doctor):
+    for module in (vidsr.engines.table, vidsr.engines.choice):
         monkeypatch.setattr(module, "ENGINES", rows)
 
 

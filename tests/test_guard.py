@@ -139,18 +139,18 @@ def test_a_frame_that_fails_once_is_computed_again_in_fp32(spoil, lane, batch, c
     untroubled = make_worker("gbrp", batch=batch)
     worker = make_worker("gbrp", batch=batch, lane=lane(), spoil=spoil, chosen=chosen)
     assert_same(run(worker, frames), run(untroubled, frames))
-    assert (worker.num_recomputed, untroubled.num_recomputed) == (len(chosen), 0)
+    assert (worker.tally.num_recomputed, untroubled.tally.num_recomputed) == (len(chosen), 0)
     assert worker._upscaler.exact is worker._upscaler.exact is not worker._upscaler
     # What was no picture is in no mean either.
-    assert worker.color_drift() == untroubled.color_drift()
-    assert all(np.isfinite(worker.color_drift()))
+    assert worker.tally.color_drift == untroubled.tally.color_drift
+    assert all(np.isfinite(worker.tally.color_drift))
 
 
 def test_on_the_cpu_the_second_try_is_the_same_again():
     frames = make_frames(make_format("yuv420p"))
     worker = make_worker("yuv420p", batch=1, spoil=one_nan, chosen={2}, precision="fp32")
     assert_same(run(worker, frames), run(make_worker("yuv420p", batch=1), frames))
-    assert worker.num_recomputed == 1
+    assert worker.tally.num_recomputed == 1
     assert worker._upscaler.exact is worker._upscaler
 
 
@@ -186,7 +186,7 @@ def test_alpha_that_is_no_matte_is_computed_again():
     # The engine sees each frame's colour and then its alpha.
     worker = make_worker("gbrap", batch=1, alpha="network", spoil=one_nan, chosen={3, 7})
     assert_same(run(worker, frames), wanted)
-    assert worker.num_recomputed == 2
+    assert worker.tally.num_recomputed == 2
 
 
 @pytest.mark.parametrize("value", [0, 255])
@@ -194,7 +194,7 @@ def test_flat_mattes_are_mattes(value):
     frames = [[*planes[:3], np.full_like(planes[3], value)] for planes in make_frames(make_format("gbrap"))]
     worker = make_worker("gbrap", batch=3)
     run(worker, frames)
-    assert worker.num_recomputed == 0
+    assert worker.tally.num_recomputed == 0
 
 
 @pytest.mark.parametrize("spoil", [one_nan, one_infinity, black])
@@ -203,7 +203,7 @@ def test_light_is_looked_at_before_it_is_clipped(spoil, monkeypatch):
     frames = make_frames(make_format("gbrpf32le"))
     worker = make_worker("gbrpf32le", batch=2, spoil=spoil, chosen={1, 4})
     assert_same(run(worker, frames), run(make_worker("gbrpf32le", batch=2), frames))
-    assert worker.num_recomputed == 2
+    assert worker.tally.num_recomputed == 2
 
 
 def grain(level, sigma, generator):

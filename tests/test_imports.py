@@ -12,12 +12,12 @@ ROOT = Path(__file__).resolve().parents[1] / "vidsr"
 # Each room may import those of the rows above its own, and of its own row only itself. The pipeline knows threads and
 # queues alone.
 LADDER = [
-    {"errors", "options", "frames", "events", "fingerprint"},
-    {"color", "guard", "light", "resample", "tiling", "geometry", "download", "store", "recipes"},
+    {"errors", "options", "frames", "events", "fingerprint", "tally"},
+    {"color", "guard", "light", "resample", "stopwatch", "tiling", "geometry", "download", "store", "recipes"},
     {"memo"},
     {"media", "models", "limits"},
     {"engines"},
-    {"transfer", "tune"},
+    {"transfer"},
     {"upscaler"},
     {"pipeline"},
     {"judge"},
@@ -27,6 +27,7 @@ LADDER = [
     {"identity", "space"},
     {"segments"},
     {"upscale", "preview"},
+    {"measure"},
     {"cli"},
     {"__main__"},
 ]
@@ -51,7 +52,7 @@ ROOMS_OF_LIBRARY = {
     "tqdm": {"cli"},
 }
 WITHOUT_TORCH = {"errors", "options", "frames", "events", "geometry", "download", "store", "media", "pipeline"}
-WITHOUT_TORCH |= {"judge", "verify"}
+WITHOUT_TORCH |= {"judge", "verify", "tally"}
 
 
 def room_of(path):

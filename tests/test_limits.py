@@ -126,6 +126,22 @@ def test_where_a_neighbour_has_left_more_is_tried_again(free, now, held):
     assert (engine.tried[0] != (1, 150, 200), bool(texts)) == (held, held)
 
 
+def test_given_tiles_count_more_than_free_memory_and_remembered_limits(free):
+    x = make_picture(150, 200)
+    make_upscaler(60 * 60)[0].upscale_tensor(x)
+    upscaler, engine, texts = make_upscaler(10**9)
+    upscaler.begin_with_tiles(0)
+    upscaler.upscale_tensor(x)
+    assert (engine.tried, texts, upscaler.tile_px) == ([(1, 150, 200)], [], 0)
+    upscaler.begin_with_tiles(100)
+    upscaler.upscale_tensor(x)
+    assert (max(engine.tried[1:]), texts, upscaler.tile_px) == ((1, 81, 106), [], 100)
+    upscaler, engine, texts = make_upscaler(60 * 60)
+    upscaler.begin_with_tiles(0)
+    upscaler.upscale_tensor(x)
+    assert (texts, upscaler.tile_px) == (["out of memory with whole frames: goes on with tiles of 50 pixels"], 50)
+
+
 def test_smaller_tiles_than_remembered_may_be_asked_for(free):
     make_upscaler(60 * 60)[0].upscale_tensor(make_picture(150, 200))
     for tile, shape in ((40, (1, 38 + 6, 40 + 6)), (100, (1, 56, 56))):

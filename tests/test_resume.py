@@ -12,6 +12,7 @@ import sys
 import time
 from fractions import Fraction
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -24,6 +25,7 @@ from vidsr.pipeline.lock import only_one
 from vidsr.pipeline.plan import work_folder
 from vidsr.prepare import prepare
 from vidsr.upscale import Run, upscale_video
+from vidsr.upscaler import Upscaler
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -94,6 +96,9 @@ def test_segments_join_without_a_trace(make_clip, look, tmp_path, codec, suffix)
     # SVT-AV1's fastest preset smears the flicker of this clip, at a border no more than elsewhere.
     assert np.abs(np.array(seen.means) / depth - means).max() < (20 if codec == "libsvtav1" else 4)
     assert not list(tmp_path.glob(".vidsr-*"))
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "warning", "-i", str(target), "-f", "null", "-"]
+    decoded = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert not decoded.stderr
 
 
 @pytest.mark.parametrize("until", [110, 300, 600])
@@ -216,6 +221,68 @@ def test_a_second_run_on_one_target_is_refused(clip, tmp_path):
         pytest.raises(TargetBusyError, match=r"out\.mkv: is being written by process \d+ on "),
     ):
         run(clip, target)
+
+
+def test_the_report_is_that_of_all_runs_together(clip, tmp_path):
+    whole = upscale_video(clip.path, tmp_path / "whole.mkv", UpscaleOptions(**HOW | {"model": "bicubic"}))
+    run(clip, tmp_path / "out.mkv", until=300, model="bicubic")
+    result = upscale_video(clip.path, tmp_path / "out.mkv", UpscaleOptions(**HOW | {"model": "bicubic"}))
+    assert result.num_frames == NUM_FRAMES
+    assert result.color_drift == whole.color_drift
+
+
+def test_a_run_that_goes_on_computes_in_the_tiles_of_before(clip, tmp_path, monkeypatch):
+    """Less memory may be free by then, and networks of long reach make other pictures of other tiles."""
+    target, begun_with = tmp_path / "out.mkv", []
+    run(clip, target, until=300)
+    journal = work_folder(target) / "journal.jsonl"
+    journal.write_text(journal.read_text().replace('"tile_px": 0', '"tile_px": 416'))
+    monkeypatch.setattr(Upscaler, "begin_with_tiles", lambda self, tile_px: begun_with.append(tile_px))
+    run(clip, target)
+    assert begun_with == [416]
+
+
+HANGS = """
+import ctypes, vidsr.upscaler
+from vidsr.cli.main import main
+
+upscale_tensor, num_calls = vidsr.upscaler.Upscaler.upscale_tensor, 0
+
+def hang(*args):
+    global num_calls
+    num_calls += 1
+    if num_calls == 300:
+        print("hangs", flush=True)
+        mutex = ctypes.create_string_buffer(256)
+        for _ in range(2):  # a second time never returns, whatever signal comes
+            ctypes.CDLL(None).pthread_mutex_lock(mutex)
+    return upscale_tensor(*args)
+
+vidsr.upscaler.Upscaler.upscale_tensor = hang
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the hanging call is made with glibc's mutex")
+@pytest.mark.parametrize(("signals", "code"), [([signal.SIGTERM], 143), ([signal.SIGINT, signal.SIGINT], 130)])
+def test_an_engine_that_hangs_is_ended_by_a_signal(clip, look, tmp_path, signals, code):
+    target = tmp_path / "out.mkv"
+    arguments = command(clip, target)[3:]
+    with subprocess.Popen(
+        [sys.executable, "-c", HANGS, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout:
+            if line == "hangs\n":
+                break
+        for number in signals:
+            time.sleep(0.5)  # the call comes after the line
+            process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, "ended at once: the call that was running did not return" in said) == (code, True)
+    assert not target.exists()
+    _, progress = run(clip, target)
+    assert progress[0].num_frames_before == 240
+    assert_same_pictures(look, target, clip)
 
 
 def test_status_tells_what_is_left(clip, tmp_path):

@@ -13,6 +13,7 @@ from vidsr.options import UpscaleOptions
 from vidsr.pipeline.journal import Record
 from vidsr.prepare import prepare
 from vidsr.space import expected_bytes, shortage
+from vidsr.tally import Tally
 from vidsr.upscale import upscale_video
 
 HOW = {"model": "nearest", "scale": Fraction(2), "device": "cpu"}
@@ -24,7 +25,8 @@ def prepared(make_clip, tmp_path, **given):
 
 
 def record(num_frames, num_bytes):
-    return Record(index=0, num_frames=num_frames, num_bytes=num_bytes, sha256="", seconds=1.0)
+    tally = Tally(num_frames=num_frames)
+    return Record(index=0, tally=tally, num_bytes=num_bytes, sha256="", seconds=1.0, tile_px=0)
 
 
 def test_before_the_first_frame_by_what_encoders_usually_leave(make_clip, tmp_path):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -480,15 +482,18 @@ def test_a_real_network_from_file_to_file(make_clip, look, tmp_path):
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_number_of_frames(make_clip, tmp_path):
+def test_memory_and_open_files_do_not_grow_with_the_number_of_frames(make_clip, tmp_path):
     resource = pytest.importorskip("resource")
     clip = make_clip("in.mp4", frames=6000, size=(160, 120), options={"preset": "ultrafast"})
-    peaks = []
+    peaks, open_files, threads = [], [], []
 
     def on_event(event):
         if isinstance(event, Progress) and event.num_frames_done in (1500, 5900):
             gc.collect()
             peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+            open_files.append(len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0)
+            threads.append(threading.active_count())
 
     upscale_video(clip.path, tmp_path / "out.mp4", options(), on_event=on_event)
     assert peaks[1] - peaks[0] < 16 * 1024  # KiB; 4400 frames of 320x240 would be 480 MiB
+    assert open_files[0] == open_files[1] and threads[0] == threads[1]  # 24 segments

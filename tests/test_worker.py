@@ -327,8 +327,8 @@ def test_a_matte_goes_through_the_network_if_asked():
 def test_colour_drift_is_the_difference_of_means():
     source, target = make_format("gbrp", 8, 8), make_format("gbrp", 8, 8)
     worker = make_worker(source, target, HostLane())
-    assert worker.color_drift() == (0, 0, 0)
+    assert worker.tally.color_drift == (0, 0, 0)
     worker._upscaler.upscale_tensor = lambda x, size: x + 0.25 * torch.tensor([1, 0, -1])[:, None, None]
     run_one(worker, [np.full((8, 8), 100, np.uint8)] * 3)
     run_one(worker, [np.full((8, 8), 200, np.uint8)] * 3)
-    assert worker.color_drift() == pytest.approx((0.25, 0, -0.25), abs=1e-6)
+    assert worker.tally.color_drift == pytest.approx((63.75, 0, -63.75), abs=1e-3)

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from vidsr.errors import RunStoppedError
 from vidsr.events import Notice, OnEvent, Progress
@@ -20,6 +19,7 @@ from vidsr.pipeline.plan import Segment
 from vidsr.pipeline.stage import StageTimes, run_stages
 from vidsr.prepare import Prepared
 from vidsr.space import shortage
+from vidsr.tally import Tally
 from vidsr.transfer import HostBatch, open_lane
 from vidsr.upscaler import Upscaler
 from vidsr.worker import FrameWorker
@@ -28,16 +28,6 @@ QUEUE_BATCHES = 2
 # Frames per network call: one keeps a CPU busy; a GPU wants about a 720p frame's worth of pixels at once.
 _PIXELS_PER_CUDA_BATCH = 1280 * 720
 _MAX_CUDA_BATCH = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """What a run made itself, without what was finished before it."""
-
-    num_frames: int
-    stage_times: StageTimes
-    color_drift: tuple[float, float, float]  # mean R', G', B' of the results less the sources', in levels of 255
-    num_recomputed: int  # frames that were no picture at first and were computed again in fp32
 
 
 def batch_size(prepared: Prepared, upscaler: Upscaler) -> int:
@@ -94,8 +84,8 @@ class SegmentMaker:
         self._num_frames_before = self._num_frames_done = journal.num_frames
         self._has_warned = False
 
-    def make_all(self) -> Made:
-        """Make all that is left.
+    def make_all(self) -> StageTimes:
+        """Make all that is left; how long each stage worked on it.
 
         Raises:
             RunStoppedError: the caller wanted it to. TargetError, SourceError, DeviceMemoryError, NumericError: what
@@ -104,19 +94,16 @@ class SegmentMaker:
         self._warn_of_space()
         worker = open_worker(self._prepared, self._upscaler, batch_size(self._prepared, self._upscaler))
         times = [self._make(worker, group) for group in _neighbours(self._journal.remaining)]
-        if worker.num_recomputed:
-            text = f"{worker.num_recomputed} frames were no pictures at first and were computed again in fp32"
+        if worker.tally.num_recomputed:
+            text = f"{worker.tally.num_recomputed} frames were no pictures at first and were computed again in fp32"
             self._on_event(Notice(text=text))
-        red, green, blue = worker.color_drift()
-        return Made(
-            num_frames=self._journal.num_frames - self._num_frames_before,
-            stage_times=StageTimes.total(times),
-            color_drift=(255 * red, 255 * green, 255 * blue),
-            num_recomputed=worker.num_recomputed,
-        )
+        return worker.with_device_times(StageTimes.total(times))
 
     def _make(self, worker: FrameWorker, group: Sequence[Segment]) -> StageTimes:
         window = Window(group[0].start, group[-1].stop)
+        tile_px = self._journal.tile_px_before(group[0])
+        if tile_px is not None:
+            self._upscaler.begin_with_tiles(tile_px)
         return run_stages(
             lambda: self._filled_batches(worker, window),
             worker.run,
@@ -139,22 +126,25 @@ class SegmentMaker:
             yield batch
 
     def _encode(self, worker: FrameWorker, group: Sequence[Segment], batches: Iterator[HostBatch]) -> None:
-        left = deque(group)
+        left, tally = deque(group), Tally()
         writer: SegmentWriter | PictureWriter | None = None
         try:
             for batch in batches:
                 for index, stamp in enumerate(batch.times):
                     while len(left) > 1 and left[1].start is not None and stamp.pts >= left[1].start:
                         writer, finished = None, writer
-                        self._finish(left.popleft(), finished)
+                        self._finish(left.popleft(), finished, tally)
+                        tally = Tally()
                     writer = writer or self._open_writer(left[0])
                     shifted = dataclasses.replace(stamp, pts=stamp.pts - self._prepared.shift)
                     writer.write([plane[index] for plane in batch.planes], shifted)
+                    tally += batch.tallies[index]
                 worker.free_outputs.put(batch)
                 self._report(writer.num_frames if writer is not None else 0)
             while left:
                 writer, finished = None, writer
-                self._finish(left.popleft(), finished)
+                self._finish(left.popleft(), finished, tally)
+                tally = Tally()
         except BaseException:
             if writer is not None:
                 writer.abandon()
@@ -169,7 +159,7 @@ class SegmentMaker:
             path, dataclasses.replace(settings, naming=dataclasses.replace(settings.naming, first=first))
         )
 
-    def _finish(self, segment: Segment, writer: SegmentWriter | PictureWriter | None) -> None:
+    def _finish(self, segment: Segment, writer: SegmentWriter | PictureWriter | None, tally: Tally) -> None:
         """Close a segment and record it. A damaged source may have had no frame for it."""
         if writer is not None:
             try:
@@ -179,7 +169,7 @@ class SegmentMaker:
                 raise
         now = time.perf_counter()
         with target_errors(self._prepared.target):
-            self._journal.add(segment, 0 if writer is None else writer.num_frames, now - self._segment_began)
+            self._journal.add(segment, tally, now - self._segment_began, self._upscaler.tile_px)
         self._segment_began = now
         self._num_frames_done = self._journal.num_frames  # a sum over all segments: not for every batch
         self._warn_of_space()

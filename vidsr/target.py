@@ -120,3 +120,11 @@ def is_folder(target: Path) -> bool:
 
 def _is_too_long(target: Path) -> bool:
     return len(os.fsencode(target.name)) > _MAX_NAME_BYTES
+
+
+def partial_path(target: Path) -> Path:
+    """`clip_2x.partial.mp4` for `clip_2x.mp4`, cut to what a name can be."""
+    stem, suffix = target.stem, f".partial{target.suffix}"
+    while len(os.fsencode(stem + suffix)) > _MAX_NAME_BYTES:
+        stem = stem[:-1]
+    return target.with_name(stem + suffix)

@@ -5,8 +5,8 @@ A lane is the seam between a device and the host; the CPU's lane copies in memor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 import torch
@@ -14,10 +14,15 @@ from torch import Tensor
 
 from vidsr.color import TORCH_DTYPES
 from vidsr.frames import PictureFormat, PlaneBatch
+from vidsr.stopwatch import Stopwatch
+from vidsr.tally import Tally
 
 
 class HostBatch(PlaneBatch):
-    """A plane batch whose arrays are views of host tensors, in pinned memory where there is a GPU."""
+    """A plane batch whose arrays are views of host tensors, in pinned memory where there is a GPU.
+
+    `tallies[n]` is what became of frame n, once it is a result.
+    """
 
     def __init__(self, picture: PictureFormat, capacity: int, *, pinned: bool) -> None:
         dtype = TORCH_DTYPES[picture.layout.dtype]
@@ -25,6 +30,7 @@ class HostBatch(PlaneBatch):
             torch.empty((capacity, height, width), dtype=dtype, pin_memory=pinned)
             for height, width in picture.plane_shapes
         ]
+        self.tallies: list[Tally] = []
         super().__init__(planes=tuple(tensor.numpy() for tensor in self.tensors))
 
     @property
@@ -38,6 +44,9 @@ class Lane(Protocol):
 
     pinned: bool
     depth: int  # batches that may be on their way at once
+    copy_in: Stopwatch
+    compute: Stopwatch
+    copy_out: Stopwatch
 
     def upload(self, planes: Sequence[Tensor]) -> list[Tensor]:
         """Start copying host planes to the device; what `computing` runs afterwards sees them complete."""
@@ -58,15 +67,20 @@ class HostLane:
     pinned = False
     depth = 0
 
+    def __init__(self) -> None:
+        self.copy_in, self.compute, self.copy_out = (Stopwatch(torch.device("cpu")) for _ in range(3))
+
     def upload(self, planes: Sequence[Tensor]) -> list[Tensor]:
-        return list(planes)
+        with self.copy_in.running():
+            return list(planes)
 
     def computing(self) -> AbstractContextManager[object]:
-        return nullcontext()
+        return self.compute.running()
 
     def download(self, planes: Sequence[Tensor], into: Sequence[Tensor]) -> Callable[[], None]:
-        for plane, target in zip(planes, into, strict=True):
-            target.copy_(plane)
+        with self.copy_out.running():
+            for plane, target in zip(planes, into, strict=True):
+                target.copy_(plane)
         return _nothing_to_wait_for
 
 
@@ -78,12 +92,13 @@ class CudaLane:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self.copy_in, self.compute, self.copy_out = (Stopwatch(device) for _ in range(3))
         self._copy_in = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._compute = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._copy_out = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def upload(self, planes: Sequence[Tensor]) -> list[Tensor]:
-        with torch.cuda.stream(self._copy_in):
+        with torch.cuda.stream(self._copy_in), self.copy_in.running():
             copies = [plane.to(self._device, non_blocking=True) for plane in planes]
         self._compute.wait_stream(self._copy_in)
         for copy in copies:
@@ -91,15 +106,18 @@ class CudaLane:
             copy.record_stream(self._compute)
         return copies
 
-    def computing(self) -> AbstractContextManager[object]:
-        return torch.cuda.stream(self._compute)
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        with torch.cuda.stream(self._compute), self.compute.running():
+            yield
 
     def download(self, planes: Sequence[Tensor], into: Sequence[Tensor]) -> Callable[[], None]:
         self._copy_out.wait_stream(self._compute)
         with torch.cuda.stream(self._copy_out):
-            for plane, target in zip(planes, into, strict=True):
-                target.copy_(plane, non_blocking=True)
-                plane.record_stream(self._copy_out)
+            with self.copy_out.running():
+                for plane, target in zip(planes, into, strict=True):
+                    target.copy_(plane, non_blocking=True)
+                    plane.record_stream(self._copy_out)
             arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
             arrived.record(self._copy_out)
         return arrived.synchronize

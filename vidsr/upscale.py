@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vidsr import __version__
 from vidsr.engines.devices import device_name
-from vidsr.errors import SourceError, VerificationError
+from vidsr.errors import SourceError, VerificationError, VidsrError
 from vidsr.events import Checked, Event, Finished, Notice, OnEvent, Started, ignore
 from vidsr.identity import identity
 from vidsr.media.join import join
@@ -25,7 +25,8 @@ from vidsr.pipeline.journal import Journal, clear
 from vidsr.pipeline.lock import only_one
 from vidsr.pipeline.stage import StageTimes
 from vidsr.prepare import Prepared, prepare
-from vidsr.segments import Made, SegmentMaker, open_worker, read
+from vidsr.segments import SegmentMaker, open_worker, read
+from vidsr.target import partial_path
 from vidsr.upscaler import Upscaler
 from vidsr.verify import verify
 
@@ -109,20 +110,20 @@ class Run:
                 with target_errors(prepared.target):
                     stack.enter_context(only_one(work_folder, prepared.target))
                     journal = self._open_journal()
-                made, num_frames = self._work(journal)
+                stage_times, num_frames = self._work(journal)
         finally:
             if is_new_folder:
                 with suppress(OSError):  # not empty: it holds the result
                     folder.rmdir()
         seconds = time.perf_counter() - began
-        target = prepared.target
+        target, tally = prepared.target, journal.tally
         self.on_event(
             Finished(
                 target=target,
                 num_frames=num_frames,
                 seconds_elapsed=seconds,
-                color_drift=made.color_drift,
-                num_recomputed=made.num_recomputed,
+                color_drift=tally.color_drift,
+                num_recomputed=tally.num_recomputed,
             )
         )
         self._check()
@@ -130,9 +131,9 @@ class Run:
             target=target,
             num_frames=num_frames,
             seconds_elapsed=seconds,
-            stage_times=made.stage_times,
-            color_drift=made.color_drift,
-            num_recomputed=made.num_recomputed,
+            stage_times=stage_times,
+            color_drift=tally.color_drift,
+            num_recomputed=tally.num_recomputed,
         )
 
     def _open_journal(self) -> Journal:
@@ -145,22 +146,22 @@ class Run:
             self.on_event(Notice(text=text))
         return journal
 
-    def _work(self, journal: Journal) -> tuple[Made, int]:
-        """All segments, then the target of them: what was made, and the number of frames in the target."""
+    def _work(self, journal: Journal) -> tuple[StageTimes, int]:
+        """All segments, then the target of them: how long the stages worked, and the number of frames in the target."""
         work_folder = self.prepared.plan.work_folder
         try:
-            made = SegmentMaker(self.prepared, self.upscaler, journal, self.on_event, self._wants_stop).make_all()
+            times = SegmentMaker(self.prepared, self.upscaler, journal, self.on_event, self._wants_stop).make_all()
             if journal.num_frames == 0:
                 raise SourceError(f"{self.prepared.source.path}: not one frame could be decoded; the file is damaged")
             num_frames = self._publish(journal)
-        except BaseException:
+        except BaseException as error:
             if not journal.num_frames:  # nothing worth keeping
                 shutil.rmtree(work_folder, ignore_errors=True)
-            elif self._keep_partial:
+            elif self._keep_partial and isinstance(error, Exception):  # there is no time for it after a signal
                 self._publish_partial(journal)
             raise
         shutil.rmtree(work_folder, ignore_errors=True)
-        return made, num_frames
+        return times, num_frames
 
     def _publish(self, journal: Journal) -> int:
         """Make the target of the finished segments; the number of frames in it."""
@@ -175,14 +176,17 @@ class Run:
         return num_frames
 
     def _publish_partial(self, journal: Journal) -> None:
-        """Join the segments from the first on, as far as there is no gap."""
-        target = self.prepared.target
-        partial = target.with_name(f"{target.stem}.partial{target.suffix}")
+        """Join the segments from the first on, as far as there is no gap. A failure is told, and hides no other."""
+        partial = partial_path(self.prepared.target)
         first_left = min(segment.index for segment in journal.remaining)
         paths = [path for path in self._finished_paths(journal) if path.name < f"{first_left:06d}"]
         if self.prepared.pictures is not None or not paths:
             return
-        num_frames = self._join(paths, partial)
+        try:
+            num_frames = self._join(paths, partial)
+        except VidsrError as error:
+            self.on_event(Notice(text=f"the finished part could not be joined: {error}"))
+            return
         self.on_event(Notice(text=f"{partial}: the first {num_frames} frames, to look at; the run goes on without it"))
 
     def _finished_paths(self, journal: Journal) -> list[Path]:

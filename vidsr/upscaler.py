@@ -28,6 +28,7 @@ from vidsr.models.loading import Network, blend_networks, load_network
 from vidsr.models.rrdb import RRDBNet
 from vidsr.options import UpscaleOptions
 from vidsr.resample import Kernel, resize
+from vidsr.stopwatch import Stopwatch
 from vidsr.tiling import run_tiled
 
 # RRDB networks reach 349 pixels far, but with 64 pixels of context x4plus stays within 0.3 levels (93 dB) of the
@@ -84,6 +85,7 @@ class Upscaler:
         self.options = options or UpscaleOptions()
         self.on_event = on_event
         self.device = resolve_device(self.options.device)
+        self.network_watch = Stopwatch(self.device)
         self.precision = self._precision()
         self.model = choose_model(self.options, self.device, on_event)
         self._kernel: Kernel = "lanczos"
@@ -93,6 +95,8 @@ class Upscaler:
         self._network_name = self.model.name if path is None else f"{path.name} of {path.stat().st_size} bytes"
         # What fits, by (height, width) of the network's input: frames at once, and the side of a tile.
         self._fitting: dict[tuple[int, int], tuple[int, int]] = {}
+        self._given_tile: int | None = None
+        self.tile_px = 0  # side of the tiles of the last picture; 0 is whole
 
     @property
     def is_network(self) -> bool:
@@ -155,6 +159,14 @@ class Upscaler:
         weaker = load_network(store.obtain(sibling, on_event))
         assert isinstance(network, (RRDBNet, SRVGGNetCompact)) and isinstance(weaker, (RRDBNet, SRVGGNetCompact))
         return blend_networks(network, weaker, self.options.denoise)
+
+    def begin_with_tiles(self, tile_px: int) -> None:
+        """Compute the next pictures in tiles of this side (0: whole), whatever memory is free, unless it runs out.
+
+        A run that goes on does as before its interruption: other tiles can make other pictures.
+        """
+        self._fitting.clear()
+        self._given_tile = tile_px
 
     def output_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of what comes out for pictures of that size."""
@@ -224,11 +236,13 @@ class Upscaler:
                 free_at_first = free_bytes(self.device)
                 fitting = self._begin_with(x, free_at_first)
             try:
-                out = self._run_in_pieces(x, *fitting)
+                with self.network_watch.running():
+                    out = self._run_in_pieces(x, *fitting)
             except DeviceMemoryError:
                 smaller = self._less(x, *fitting)
             else:
                 self._fitting[height, width] = fitting
+                self.tile_px = fitting[1]
                 if did_not_fit is not None:
                     self._note_limit(x, did_not_fit, fitting, free_at_first)
                 return out
@@ -238,8 +252,10 @@ class Upscaler:
                 torch.cuda.empty_cache()
 
     def _begin_with(self, x: Tensor, free: int) -> tuple[int, int]:
-        """The estimate, or what is remembered to have fitted where that is less."""
+        """The estimate, or what is remembered to have fitted where that is less; in the given tiles if any are."""
         num_frames, tile = self._estimate(x, free)
+        if self._given_tile is not None:
+            return num_frames if tile == self._given_tile else 1, self._given_tile
         limit = recall(self._limit_key(x))
         if limit is None or not limit.holds(free):
             return num_frames, tile

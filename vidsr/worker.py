@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import torch
@@ -17,8 +18,9 @@ from vidsr.frames import PictureFormat, clock_text
 from vidsr.geometry import Orientation
 from vidsr.guard import NUM_MEASURES, fault, measure, worse_of
 from vidsr.light import decode_srgb, encode_srgb, enlarge_light
-from vidsr.pipeline.stage import Channel
+from vidsr.pipeline.stage import Channel, StageTimes
 from vidsr.resample import resize
+from vidsr.tally import Tally
 from vidsr.transfer import HostBatch, Lane
 from vidsr.upscaler import Upscaler
 
@@ -52,13 +54,12 @@ class FrameWorker:
         queue_batches: int,
     ) -> None:
         self._upscaler, self._source, self._target, self._lane = upscaler, source, target, lane
+        self._network_seconds_before = upscaler.network_watch.seconds
         self._orientation = orientation
         self._dither = target.layout.depth < source.layout.depth
         self._time_base = time_base
         self._max_frames = batch  # at once; fewer where memory runs short
-        self._drift_sum = torch.zeros(3, dtype=torch.float64)
-        self._num_frames = 0
-        self.num_recomputed = 0  # frames that were no picture at first and came out well in fp32
+        self.tally = Tally()  # of all frames so far
         self._free_measures = deque(
             torch.empty((batch, NUM_MEASURES), pin_memory=lane.pinned) for _ in range(lane.depth + 1)
         )
@@ -163,19 +164,27 @@ class FrameWorker:
             large_nchw = as_gray.mean(1, keepdim=True)
         return large_nchw, measure(alpha_nchw, large_nchw)
 
-    def color_drift(self) -> tuple[float, float, float]:
-        """Mean of the results less that of the sources, over all frames so far: R', G' and B' in [0, 1] units."""
-        red, green, blue = (self._drift_sum / max(self._num_frames, 1)).tolist()
-        return red, green, blue
+    def with_device_times(self, times: StageTimes) -> StageTimes:
+        """The times of a run with where those of the work went, over all frames so far."""
+        return replace(
+            times,
+            copy_in_busy_seconds=self._lane.copy_in.seconds,
+            compute_busy_seconds=self._lane.compute.seconds,
+            network_busy_seconds=self._upscaler.network_watch.seconds - self._network_seconds_before,
+            copy_out_busy_seconds=self._lane.copy_out.seconds,
+        )
 
     def _collect(self, batch: HostBatch, out: HostBatch, measures: Tensor, wait: Callable[[], None]) -> HostBatch:
         wait()
+        out.tallies = []
         for index in range(len(out)):
             found = fault(measures[index])
             if found is not None:
                 self._compute_again(batch, out, index, measures, found)
-            self._drift_sum += measures[index, :3]
-            self._num_frames += 1
+            red, green, blue = measures[index, :3].tolist()
+            one = Tally(num_frames=1, num_recomputed=int(found is not None), drift_sum=(red, green, blue))
+            out.tallies.append(one)
+            self.tally += one
         self._free_measures.append(measures)
         self.free_inputs.put(batch)
         return out
@@ -193,7 +202,6 @@ class FrameWorker:
                 f"{found}, and in fp32 once more {found_again}; a picture was expected. Try another --model, or look "
                 "at the source there"
             )
-        self.num_recomputed += 1
 
 
 def _require_memory(source: PictureFormat, target: PictureFormat, num_frames: int, *, is_device: bool) -> None:

@@ -9,6 +9,7 @@ import pytest
 from vidsr.errors import ResumeError
 from vidsr.pipeline.journal import Journal, read_plan, read_records
 from vidsr.pipeline.plan import make_plan
+from vidsr.tally import Tally
 
 IDENTITY = {"source": "abc", "crf": "17"}
 
@@ -23,7 +24,8 @@ def plan(tmp_path):
 def finish(journal, plan, index, data=b"a segment"):
     segment = plan.segments[index]
     plan.segment_path(segment).write_bytes(data + bytes([index]))
-    journal.add(segment, segment.num_frames, 1.5)
+    tally = Tally(num_frames=segment.num_frames, num_recomputed=index, drift_sum=(0.5, 0.25 * index, -1.0))
+    journal.add(segment, tally, 1.5, tile_px=100 * index)
 
 
 def left(journal):
@@ -40,6 +42,17 @@ def test_what_is_done_is_known_to_the_next_run(plan):
     assert left(again) == [1, 2, 4]
     assert again.records == journal.records
     assert again.records[3].num_frames == 10
+    assert again.tally == Tally(num_frames=20, num_recomputed=3, drift_sum=(1.0, 0.75, -2.0))
+    assert again.tally.color_drift == (0.05 * 255, 0.0375 * 255, -0.1 * 255)
+
+
+def test_the_tiles_of_the_segment_before_are_known(plan):
+    journal = Journal(plan, IDENTITY)
+    finish(journal, plan, 1)
+    finish(journal, plan, 2)
+    finish(journal, plan, 4)
+    again = Journal(plan, IDENTITY)
+    assert [again.tile_px_before(segment) for segment in plan.segments] == [None, None, 100, 200, 200]
 
 
 @pytest.mark.parametrize("damage", ["gone", "shorter", "other bytes"])
@@ -128,8 +141,8 @@ def test_a_segment_may_be_a_folder_of_pictures_or_nothing(plan):
     folder.mkdir()
     for number in range(3):
         (folder / f"{number}.png").write_bytes(b"picture")
-    journal.add(plan.segments[0], 3, 1.0)
-    journal.add(plan.segments[1], 0, 1.0)  # nothing could be decoded there
+    journal.add(plan.segments[0], Tally(num_frames=3), 1.0, tile_px=64)
+    journal.add(plan.segments[1], Tally(), 1.0, tile_px=0)  # nothing could be decoded there
     assert left(Journal(plan, IDENTITY)) == [2, 3, 4]
     assert journal.num_frames == 3
     assert journal.num_frames_before(plan.segments[2]) == 3 > journal.num_frames_before(plan.segments[0]) == 0

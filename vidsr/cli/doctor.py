@@ -7,8 +7,6 @@ from importlib import metadata
 
 from vidsr import __version__, store
 from vidsr.cli.exits import exits
-from vidsr.engines.devices import describe_devices
-from vidsr.engines.table import ENGINES
 from vidsr.errors import UsageError
 from vidsr.media.encoders import ENCODERS, PICTURE_ENCODERS, find_encoder, works_here
 from vidsr.media.versions import ffmpeg_versions
@@ -19,7 +17,10 @@ _PACKAGES = ("torch", "av", "numpy", "safetensors", "decord2", "sr-vulkan-model-
 
 @exits
 def command() -> None:
-    """Show versions, devices, encoders and weights of this machine."""
+    """Show versions, devices, engines, encoders and weights of this machine."""
+    from vidsr.engines.devices import describe_devices  # torch takes seconds to import
+    from vidsr.engines.table import ENGINES
+
     print(f"vidsr       {__version__}, Python {platform.python_version()}, {platform.platform()}")
     for package in _PACKAGES:
         print(f"package     {package} {_version(package)}")

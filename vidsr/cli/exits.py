@@ -1,19 +1,17 @@
-"""Errors to exit codes and one clear line; signals to their own codes."""
+"""Errors to exit codes and one clear line."""
 
 from __future__ import annotations
 
 import functools
 import json
-import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import NoReturn, ParamSpec
+from collections.abc import Callable
+from typing import ParamSpec
 
 import typer
 
+from vidsr.cli.interrupts import INTERRUPTED, TERMINATED, TerminatedError, ends_when_told
 from vidsr.errors import (
     DiskFullError,
     DownloadError,
@@ -30,7 +28,7 @@ from vidsr.errors import (
 
 P = ParamSpec("P")
 
-UNEXPECTED, USAGE, SOURCE, VERIFICATION, LOSS, TEMPORARY, INTERRUPTED, TERMINATED = 1, 2, 3, 4, 5, 75, 130, 143
+UNEXPECTED, USAGE, SOURCE, VERIFICATION, LOSS, TEMPORARY = 1, 2, 3, 4, 5, 75
 
 # The first row that an error is an instance of decides.
 _CODES: tuple[tuple[type[VidsrError], int], ...] = (
@@ -45,10 +43,6 @@ _CODES: tuple[tuple[type[VidsrError], int], ...] = (
     (TargetError, USAGE),
     (VerificationError, VERIFICATION),
 )
-
-
-class TerminatedError(BaseException):
-    """SIGTERM arrived. Not an Exception, so that nothing on the way mistakes it for a failure."""
 
 
 class Debug:
@@ -79,9 +73,9 @@ def exits(command: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        signal.signal(signal.SIGTERM, _terminate)
         try:
-            command(*args, **kwargs)
+            with ends_when_told():
+                command(*args, **kwargs)
         except KeyboardInterrupt:
             print("vidsr: interrupted", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
@@ -96,23 +90,3 @@ def exits(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(report(error)) from None
 
     return wrapped
-
-
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    raise TerminatedError
-
-
-@contextmanager
-def stops_on_interrupt(request_stop: Callable[[], None]) -> Iterator[None]:
-    """Let the first Ctrl-C ask for a stop, and the second one stop at once, while the block runs."""
-
-    def on_interrupt(signum: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        request_stop()
-        print("vidsr: stops after this segment; Ctrl-C again stops now", file=sys.stderr)
-
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vidsr.cli import arguments as arg
 from vidsr.cli.exits import exits
-from vidsr.engines import measured
-from vidsr.engines.devices import machine_name, resolve_device
-from vidsr.engines.measured import LEAST_PSNR_DB, MOST_LEVELS, Measurement, measured_key
-from vidsr.engines.table import RunPrecision
 from vidsr.errors import UsageError, WeightsMissingError
-from vidsr.tune import Tuned, network_of, networks_here, tune
+
+if TYPE_CHECKING:
+    from vidsr.engines.measured import Measurement
+    from vidsr.engines.table import RunPrecision
+    from vidsr.measure.tune import Tuned
 
 _HEADER = "  engine        threads       size       fps        PSNR  max levels"
 
@@ -33,6 +33,10 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each network.")] = False,
 ) -> None:
     """Measure all engines on this machine; --engine auto uses the result."""
+    from vidsr.engines import measured  # torch takes seconds to import
+    from vidsr.engines.devices import machine_name, resolve_device
+    from vidsr.measure.tune import network_of, networks_here, tune
+
     on_device = resolve_device(device or "auto")
     computes_in = _precision(precision or "auto", on_device.type)
     networks = {name: network_of(name) for name in models} if models else networks_here()
@@ -43,7 +47,7 @@ def command(
         print(f"on {machine_name(on_device)}, {computes_in}; kept in {measured.measured_path()}")
     seen: set[str] = set()
     for index, (name, network) in enumerate(networks.items()):
-        key = measured_key(network, on_device, computes_in)
+        key = measured.measured_key(network, on_device, computes_in)
         left = end - time.perf_counter()
         if key in seen or (seen and left <= 0):
             if not as_json:
@@ -71,6 +75,8 @@ def _precision(asked: str, device_type: str) -> RunPrecision:
 
 
 def _print_measurement(name: str, found: Measurement) -> None:
+    from vidsr.engines.measured import LEAST_PSNR_DB, MOST_LEVELS
+
     what = f"  {found.engine:<14} {found.num_threads or '-':>6} {found.size:>10}"
     if found.error is not None:
         print(f"{what}  failed: {found.error}", flush=True)

@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from vidsr.cli import arguments as arg
-from vidsr.cli.exits import exits, report, stops_on_interrupt
+from vidsr.cli.exits import exits, report
+from vidsr.cli.interrupts import stops_on_interrupt
 from vidsr.cli.progress import Drawer, make_drawer
 from vidsr.errors import RunStoppedError, SourceMissingError, TargetError, TargetExistsError, UsageError, VidsrError
 from vidsr.media.sequence import count_pictures

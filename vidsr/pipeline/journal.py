@@ -11,8 +11,9 @@ from pathlib import Path
 
 from vidsr.errors import ResumeError
 from vidsr.pipeline.plan import Plan, Segment
+from vidsr.tally import Tally
 
-_FORMAT = 1
+_FORMAT = 2
 _PLAN_NAME, _RECORDS_NAME = "plan.json", "journal.jsonl"
 
 
@@ -21,10 +22,15 @@ class Record:
     """One finished segment, as it was when it was finished."""
 
     index: int
-    num_frames: int  # 0: a damaged source yielded none, and there is no file
+    tally: Tally  # of no frames: a damaged source yielded none, and there is no file
     num_bytes: int
     sha256: str
     seconds: float  # that it took
+    tile_px: int  # side of the tiles that its last frame was computed in; 0 is whole
+
+    @property
+    def num_frames(self) -> int:
+        return self.tally.num_frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,20 +85,31 @@ class Journal:
         """Frames of all finished segments."""
         return sum(record.num_frames for record in self.records.values())
 
+    @property
+    def tally(self) -> Tally:
+        """Of all finished segments, in their order: sums of floats depend on it."""
+        return sum((self.records[index].tally for index in sorted(self.records)), Tally())
+
+    def tile_px_before(self, segment: Segment) -> int | None:
+        """Side of the tiles that the nearest finished segment before one was made in; None if there is none."""
+        earlier = [index for index in self.records if index < segment.index and self.records[index].num_frames]
+        return self.records[max(earlier)].tile_px if earlier else None
+
     def num_frames_before(self, segment: Segment) -> int:
         """Frames of the finished segments that come before one."""
         return sum(record.num_frames for index, record in self.records.items() if index < segment.index)
 
-    def add(self, segment: Segment, num_frames: int, seconds: float) -> None:
+    def add(self, segment: Segment, tally: Tally, seconds: float, tile_px: int) -> None:
         """Note that a segment's file is complete and under its name; on disk when this returns."""
         path = self._plan.segment_path(segment)
-        num_bytes, digest = _measure(path) if num_frames else (0, "")
+        num_bytes, digest = _measure(path) if tally.num_frames else (0, "")
         record = Record(
             index=segment.index,
-            num_frames=num_frames,
+            tally=tally,
             num_bytes=num_bytes,
             sha256=digest,
             seconds=round(seconds, 3),
+            tile_px=tile_px,
         )
         with (self._folder / _RECORDS_NAME).open("ab") as file:
             # A line that a crash cut short must not swallow this one.
@@ -144,8 +161,10 @@ def read_records(folder: Path) -> dict[int, Record]:
     records = {}
     for line in lines:
         try:
-            record = Record(**json.loads(line))
-        except (ValueError, TypeError):
+            fields = json.loads(line)
+            tally = Tally(**{**fields["tally"], "drift_sum": tuple(fields["tally"]["drift_sum"])})
+            record = Record(**{**fields, "tally": tally})
+        except (ValueError, TypeError, KeyError):
             continue
         records[record.index] = record
     return records

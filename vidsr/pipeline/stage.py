@@ -90,6 +90,11 @@ class StageTimes:
     source_busy_seconds: float
     work_busy_seconds: float
     sink_busy_seconds: float
+    # Of the work, on its device; on a GPU the copies lie beside the computing, on the CPU all is one after another.
+    copy_in_busy_seconds: float = 0.0
+    compute_busy_seconds: float = 0.0
+    network_busy_seconds: float = 0.0  # of the computing
+    copy_out_busy_seconds: float = 0.0
 
     @classmethod
     def total(cls, times: Iterable[StageTimes]) -> StageTimes:

@@ -7,7 +7,6 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +20,8 @@ from vidsr.engines.devices import memory_errors, num_processors
 from vidsr.engines.measured import Measurement, measured_key, remember_measured
 from vidsr.engines.table import ENGINES, EngineRow, RunPrecision
 from vidsr.errors import UsageError, VidsrError
+from vidsr.measure.machine import exact_arithmetic, synchronize
+from vidsr.measure.scene import Scene
 from vidsr.models.catalogue import CATALOGUE, ModelEntry, find_model
 from vidsr.models.loading import Network, load_network
 
@@ -111,8 +112,8 @@ def _measure_all(
     candidates = list(_candidates(network, device, precision))
     reference = _Reference(network, device)
     width, height = _size_for(reference, seconds, len(candidates))
-    odd = make_frame(*_ODD_SIDES).repeat(2, 1, 1, 1)
-    frames = [make_frame(height, width).to(device), odd.to(device)]
+    odd = _picture(*_ODD_SIDES).repeat(2, 1, 1, 1)
+    frames = [_picture(height, width).to(device), odd.to(device)]
     expected = [reference.run(frame).cpu() for frame in frames]
     for index, candidate in enumerate(candidates):
         share = (end - time.perf_counter()) / (len(candidates) - index)
@@ -137,7 +138,7 @@ def thread_counts() -> list[int]:
 def _size_for(reference: _Reference, seconds: float, num_candidates: int) -> tuple[int, int]:
     sizes = SIZES[reference.device.type]
     width, height = sizes[-1]
-    frame = make_frame(height, width).to(reference.device)
+    frame = _picture(height, width).to(reference.device)
     reference.run(frame)
     per_pixel = _seconds(reference, frame) / (width * height)
     num_calls = 1 + (1 + _MIN_CALLS) * num_candidates
@@ -197,8 +198,7 @@ def _closeness(out: Tensor, expected: Tensor) -> tuple[float, float]:
 def _seconds(engine: Engine | _Reference, x: Tensor) -> float:
     began = time.perf_counter()
     engine.run(x)
-    if x.is_cuda:
-        torch.cuda.synchronize(x.device)
+    synchronize(x.device)
     return time.perf_counter() - began
 
 
@@ -211,39 +211,12 @@ class _Reference:
 
     def run(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        with memory_errors(self.device, f"a frame of {width}x{height}"), torch.inference_mode(), _without_tf32():
+        with memory_errors(self.device, f"a frame of {width}x{height}"), torch.inference_mode(), exact_arithmetic():
             out: Tensor = self._network(x.contiguous(memory_format=torch.channels_last))
             return out
 
 
-@contextmanager
-def _without_tf32() -> Iterator[None]:
-    """CUDA's convolutions round fp32 to 11 bits by default."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
-
-
-def make_frame(height: int, width: int) -> Tensor:
-    """A picture with what real ones have: slow light, sharp edges, fine stripes, small marks, grain; the same always.
-
-    Returns:
-        float32 (1, 3, height, width) in [0, 1], in steps of 1/255.
-    """
-    generator = torch.Generator().manual_seed(20)
-    y, x = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, width / height, width), indexing="ij")
-    phase = torch.tensor([0.0, 0.8, 1.7]).view(3, 1, 1)
-    rgb_chw = 0.5 + 0.3 * torch.sin(3 * y + 2 * x + phase) * torch.cos(4 * x - y + phase)
-    for _ in range(12):
-        at_y, at_x, radius = torch.rand(3, generator=generator) * torch.tensor([1.0, width / height, 0.2])
-        colour = torch.rand(3, 1, 1, generator=generator)
-        rgb_chw = torch.where((y - at_y) ** 2 + (x - at_x) ** 2 < radius**2, colour, rgb_chw)
-    stripes = (torch.arange(width) // 2 + torch.arange(height).view(-1, 1) // 3) % 2
-    rgb_chw = torch.where(y > 0.85, 0.2 + 0.6 * stripes, rgb_chw)
-    marks = torch.rand((height, width), generator=generator) > 0.98
-    rgb_chw = torch.where(marks & (y < 0.15), 1 - rgb_chw, rgb_chw)
-    rgb_chw = rgb_chw + 0.02 * torch.randn((3, height, width), generator=generator)
-    return rgb_chw.clamp(0, 1).mul(255).round().div(255)[None].contiguous()
+def _picture(height: int, width: int) -> Tensor:
+    """float32 (1, 3, height, width) in [0, 1]: edges, texture, fine lines and grain, and never zeros."""
+    codes = torch.from_numpy(Scene(width, height).frame(0))
+    return (codes.permute(2, 0, 1)[None].to(torch.float32) / 255).contiguous()

@@ -10,21 +10,20 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-import vidsr.cli.tune
 import vidsr.engines.choice
 import vidsr.engines.table
-import vidsr.tune
+import vidsr.measure.tune
 from vidsr.cli.main import app
 from vidsr.engines.choice import choose_engine
 from vidsr.engines.measured import Measurement, measured_key, recall_measured, remember_measured
 from vidsr.engines.table import ENGINES, EngineRow
 from vidsr.engines.torch import TorchEngine
 from vidsr.events import Notice, Started
+from vidsr.measure.tune import thread_counts, tune
 from vidsr.models.compact import SRVGGNetCompact
 from vidsr.models.loading import save_safetensors
 from vidsr.options import UpscaleOptions
 from vidsr.prepare import prepare
-from vidsr.tune import make_frame, thread_counts, tune
 from vidsr.upscale import Run
 from vidsr.upscaler import Upscaler
 
@@ -82,9 +81,9 @@ def rows(monkeypatch):
         row("absent", why_absent=lambda: "pip install it"),
         row("compiling", open=cannot_open, by_name_only=True),
     )
-    for module in (vidsr.engines.table, vidsr.engines.choice, vidsr.tune):
+    for module in (vidsr.engines.table, vidsr.engines.choice, vidsr.measure.tune):
         monkeypatch.setattr(module, "ENGINES", found)
-    monkeypatch.setattr(vidsr.tune, "SIZES", {"cpu": ((64, 36), (32, 18))})
+    monkeypatch.setattr(vidsr.measure.tune, "SIZES", {"cpu": ((64, 36), (32, 18))})
 
 
 def measurement(engine, fps, **changes):
@@ -94,7 +93,7 @@ def measurement(engine, fps, **changes):
 
 
 def test_the_fastest_that_is_right_is_chosen_and_kept(rows, measured_file, monkeypatch):
-    monkeypatch.setattr(vidsr.tune, "thread_counts", lambda: [2, 1])
+    monkeypatch.setattr(vidsr.measure.tune, "thread_counts", lambda: [2, 1])
     before, told = torch.get_num_threads(), []
     tuned = tune("tiny", make_network(), CPU, "fp32", 5.0, lambda name, one: told.append((name, one)))
     assert torch.get_num_threads() == before
@@ -215,18 +214,6 @@ def test_a_folder_that_cannot_be_written_to_is_let_be(rows, measured_file):
     assert tune("tiny", make_network(), CPU, "fp32", 0.0).chosen.row.name == "good"
 
 
-def test_the_frame_is_the_same_always_and_has_something_to_show():
-    frame = make_frame(90, 160)
-    assert torch.equal(frame, make_frame(90, 160))
-    assert frame.shape == (1, 3, 90, 160) and frame.dtype == torch.float32 and frame.is_contiguous()
-    assert 0 <= float(frame.min()) < 0.1 and 0.9 < float(frame.max()) <= 1
-    assert float((frame * 255 - (frame * 255).round()).abs().max()) < 1e-4
-    assert float(frame.std()) > 0.15  # light and dark
-    assert float(frame.diff(dim=3).abs().mean()) > 0.02  # detail
-    assert float((frame == 0).float().mean()) < 0.1
-    assert make_frame(1, 1).shape == (1, 3, 1, 1)
-
-
 def test_all_processors_are_tried_first():
     counts = thread_counts()
     assert counts == sorted(set(counts), reverse=True) and counts[-1] >= 1
@@ -280,12 +267,12 @@ def test_networks_of_one_shape_are_measured_once_and_none_after_the_time_is_over
     torch.manual_seed(0)
     deeper = SRVGGNetCompact(scale=2, num_features=4, num_convs=2).eval().requires_grad_(False)
     networks = {"one": make_network(), "twin": make_network(), "late": deeper}
-    monkeypatch.setattr(vidsr.cli.tune, "networks_here", lambda: networks)
+    monkeypatch.setattr(vidsr.measure.tune, "networks_here", lambda: networks)
     lines = CliRunner().invoke(app, ["tune", "--device", "cpu", "--seconds", "0"]).stdout.splitlines()
     assert lines.count("one") == 1
     assert lines[-2:] == ["twin: as fast as another above", "late: not measured, the time is over"]
 
 
 def test_the_lightest_of_the_networks_here_comes_first():
-    flops = [network.flops_per_input_pixel for network in vidsr.tune.networks_here().values()]
+    flops = [network.flops_per_input_pixel for network in vidsr.measure.tune.networks_here().values()]
     assert flops == sorted(flops)
