@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,17 @@ class Checked:
 
 Event = Started | Progress | Notice | Downloading | Finished | Checked
 OnEvent = Callable[[Event], None]
+
+
+def one_at_a_time(on_event: OnEvent) -> OnEvent:
+    """The same callback, which threads that come at the same time enter one after the other."""
+    lock = threading.Lock()
+
+    def call(event: Event) -> None:
+        with lock:
+            on_event(event)
+
+    return call
 
 
 def ignore(event: Event) -> None:

@@ -56,7 +56,9 @@ class UpscaleOptions:
         1.0, "0 keeps the grain, 1 removes it; between realesr-general-wdn-x4v3 and realesr-general-x4v3"
     )
     blend: float = _option(1.0, "share of the network in the result; 0 gives exactly lanczos")
-    device: str = _option("auto", "auto, cpu, cuda or cuda:N")
+    device: str = _option(
+        "auto", "auto, cpu, cuda or cuda:N; several share the frames of a video: cuda:0,cuda:1, or cuda:all"
+    )
     precision: Precision = _option("auto", "auto: fp16 on CUDA, fp32 on CPU")
     engine: str = _option("auto", "what runs the network, by a name from `vidsr doctor`; auto: as this machine likes")
     tile: int | None = _option(None, "tile side in input pixels; 0: whole frames while they fit; unset: by an estimate")
@@ -192,8 +194,9 @@ class UpscaleOptions:
         return cls(**parsed)
 
     def in_words(self) -> dict[str, str]:
-        """All that decides the pixels, as text."""
-        return {f.name: str(getattr(self, f.name)) for f in fields(self) if f.metadata["changes_pixels"]}
+        """All that decides the pixels, as text; of devices, that is their kind."""
+        words = {f.name: str(getattr(self, f.name)) for f in fields(self) if f.metadata["changes_pixels"]}
+        return {**words, "device": re.split("[,:]", self.device)[0].strip()}
 
     def digest(self) -> str:
         """A short name for what these options make of a picture: the same digest, the same pixels."""

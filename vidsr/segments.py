@@ -1,22 +1,30 @@
-"""Making segments: frames through the worker into segment files, each recorded in the journal when it is complete."""
+"""Making segments: frames through the workers into segment files, each recorded in the journal when it is complete.
+
+Each device has a line of its own: a thread that decodes, one that works, one that encodes. A line takes a run of
+segments when it has read those before, and goes on without a pause.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
+from vidsr.engines.devices import shared_threads
 from vidsr.errors import RunStoppedError
 from vidsr.events import Notice, OnEvent, Progress
 from vidsr.media.picture_writer import PictureWriter
 from vidsr.media.reader import DecodedFrame, Window
 from vidsr.media.source import read_frames
 from vidsr.media.writer import SegmentWriter, target_errors
+from vidsr.pipeline.handout import Handout
 from vidsr.pipeline.journal import Journal
 from vidsr.pipeline.plan import Segment
-from vidsr.pipeline.stage import StageTimes, run_stages
+from vidsr.pipeline.stage import Channel, StageTimes, run_side_by_side, run_stages
 from vidsr.prepare import Prepared
 from vidsr.space import shortage
 from vidsr.tally import Tally
@@ -25,9 +33,11 @@ from vidsr.upscaler import Upscaler
 from vidsr.worker import FrameWorker
 
 QUEUE_BATCHES = 2
-# Frames per network call: one keeps a CPU busy; a GPU wants about a 720p frame's worth of pixels at once.
+# Frames per network call: one keeps a CPU busy. A GPU wants about a 720p frame's worth of pixels at once to be filled,
+# and of cheap networks as much as takes the largest GPUs about 10 ms, since the host takes 1 or 2 to start a batch.
 _PIXELS_PER_CUDA_BATCH = 1280 * 720
-_MAX_CUDA_BATCH = 16
+_FLOPS_PER_CUDA_BATCH = 4e12
+_MAX_CUDA_BATCH = 32
 
 
 def batch_size(prepared: Prepared, upscaler: Upscaler) -> int:
@@ -37,11 +47,13 @@ def batch_size(prepared: Prepared, upscaler: Upscaler) -> int:
     if upscaler.device.type == "cpu":
         return 1
     picture = prepared.source.video.picture
-    return max(1, min(_PIXELS_PER_CUDA_BATCH // (picture.width * picture.height), _MAX_CUDA_BATCH))
+    flops_per_pixel = upscaler.engine_info.flops_per_pixel
+    num_pixels = max(_PIXELS_PER_CUDA_BATCH, int(_FLOPS_PER_CUDA_BATCH / flops_per_pixel) if flops_per_pixel else 0)
+    return max(1, min(num_pixels // (picture.width * picture.height), _MAX_CUDA_BATCH))
 
 
-def open_worker(prepared: Prepared, upscaler: Upscaler, batch: int) -> FrameWorker:
-    """The worker for a run, with `batch` frames per network call."""
+def open_worker(prepared: Prepared, upscaler: Upscaler, batch: int, num_workers: int = 1) -> FrameWorker:
+    """A worker for a run, one of so many, with `batch` frames per network call."""
     return FrameWorker(
         upscaler,
         prepared.source.video.picture,
@@ -51,6 +63,7 @@ def open_worker(prepared: Prepared, upscaler: Upscaler, batch: int) -> FrameWork
         time_base=prepared.delivered.video.time_base,
         batch=batch,
         queue_batches=QUEUE_BATCHES,
+        num_workers=num_workers,
     )
 
 
@@ -60,14 +73,14 @@ def read(prepared: Prepared, window: Window, on_notice: Callable[[str], None]) -
 
 
 class SegmentMaker:
-    """Makes what a journal does not have yet, in order, without a pause between neighbouring segments.
+    """Makes what a journal does not have yet, on as many devices as the upscaler has.
 
     Args:
         prepared: the run.
         upscaler: what is done to pictures.
         journal: of the run's work folder, whose lock the caller holds.
-        on_event: told of progress and of what there is to know of the source.
-        wants_stop: set from any thread, it ends the work after the segment that is being made.
+        on_event: told of progress and of what there is to know of the source; from several threads.
+        wants_stop: set from any thread, it ends the work after the segments that are being made.
     """
 
     def __init__(
@@ -79,9 +92,11 @@ class SegmentMaker:
         wants_stop: threading.Event,
     ) -> None:
         self._prepared, self._upscaler, self._journal = prepared, upscaler, journal
-        self._on_event, self._wants_stop = on_event, wants_stop
-        self._began = self._segment_began = time.perf_counter()
+        self.on_event, self._wants_stop = on_event, wants_stop
+        self._lock = threading.Lock()  # for what follows, which all lines share
+        self._began = self._last_finished = time.perf_counter()
         self._num_frames_before = self._num_frames_done = journal.num_frames
+        self._num_frames_open: dict[_Line, int] = {}  # of segments that are being made
         self._has_warned = False
 
     def make_all(self) -> StageTimes:
@@ -92,31 +107,134 @@ class SegmentMaker:
                 is in the journal stays there.
         """
         self._warn_of_space()
-        worker = open_worker(self._prepared, self._upscaler, batch_size(self._prepared, self._upscaler))
-        times = [self._make(worker, group) for group in _neighbours(self._journal.remaining)]
-        if worker.tally.num_recomputed:
-            text = f"{worker.tally.num_recomputed} frames were no pictures at first and were computed again in fp32"
-            self._on_event(Notice(text=text))
-        return worker.with_device_times(StageTimes.total(times))
+        remaining = self._journal.remaining
+        if not remaining:
+            return StageTimes.total([])
+        team = self._upscaler.team(at_most=len(remaining))
+        self._note_idle(len(remaining))
+        self._choose_tiles(team, remaining[0])
+        handout, batch = Handout(remaining, len(team)), batch_size(self._prepared, self._upscaler)
+        workers = [open_worker(self._prepared, upscaler, batch, len(team)) for upscaler in team]
+        lines = [
+            _Line(self, self._prepared, upscaler, worker, handout)
+            for upscaler, worker in zip(team, workers, strict=True)
+        ]
+        with shared_threads(len(team)) as take_share:
+            run_side_by_side(
+                [functools.partial(line.run, take_share) for line in lines],
+                rings=[ring for line in lines for ring in line.rings],
+            )
+        if any(line.was_stopped for line in lines) and self._journal.remaining:
+            raise self._stopped()
+        num_recomputed = sum(line.worker.tally.num_recomputed for line in lines)
+        if num_recomputed:
+            text = f"{num_recomputed} frames were no pictures at first and were computed again in fp32"
+            self.on_event(Notice(text=text))
+        return StageTimes.side_by_side(line.times for line in lines if line.times is not None)
 
-    def _make(self, worker: FrameWorker, group: Sequence[Segment]) -> StageTimes:
-        window = Window(group[0].start, group[-1].stop)
-        tile_px = self._journal.tile_px_before(group[0])
-        if tile_px is not None:
-            self._upscaler.begin_with_tiles(tile_px)
-        return run_stages(
-            lambda: self._filled_batches(worker, window),
-            worker.run,
-            lambda batches: self._encode(worker, group, batches),
-            capacity=QUEUE_BATCHES,
-            rings=(worker.free_inputs, worker.free_outputs),
+    def _choose_tiles(self, team: Sequence[Upscaler], first: Segment) -> None:
+        """The same on all devices as in earlier runs: networks of long reach make other pictures of other tiles."""
+        tile_px = self._journal.tile_px_near(first)
+        if tile_px is None and len(team) > 1:
+            source, target = self._prepared.source.video.picture, self._prepared.picture
+            size = self._prepared.orientation.size(source.width, source.height)
+            sides = [upscaler.tile_px_for(size, (target.width, target.height)) for upscaler in team]
+            tile_px = min(sides, key=lambda side: side or math.inf)
+        for upscaler in team:
+            upscaler.begin_with_tiles(tile_px)
+
+    def _note_idle(self, num_segments: int) -> None:
+        num_devices = len(self._upscaler.devices)
+        if 0 < num_segments < num_devices:
+            text = f"{num_segments} of {num_devices} devices work: so many segments are left, which no two can share"
+            self.on_event(Notice(text=text))
+
+    def finish(self, segment: Segment, writer: SegmentWriter | PictureWriter | None, tally: Tally, line: _Line) -> None:
+        """Close a segment and record it. A damaged source may have had no frame for it.
+
+        Raises:
+            RunStoppedError: that was the last one of its line, as the caller wants to stop.
+        """
+        if writer is not None:
+            try:
+                writer.close()
+            except BaseException:
+                writer.abandon()
+                raise
+        with self._lock:
+            # Since the last one of any line: their sum is the time of all, and gives the rate of all lines together.
+            seconds, self._last_finished = time.perf_counter() - self._last_finished, time.perf_counter()
+        with target_errors(self._prepared.target):
+            self._journal.add(segment, tally, seconds, line.upscaler.tile_px)
+        with self._lock:
+            self._num_frames_done = self._journal.num_frames  # a sum over all segments: not for every batch
+            self._num_frames_open[line] = 0
+            self._warn_of_space()
+        if self._wants_stop.is_set() and self._journal.remaining:
+            raise self._stopped()
+
+    def _stopped(self) -> RunStoppedError:
+        return RunStoppedError(
+            f"{self._prepared.target}: stopped with {len(self._journal.records)} of "
+            f"{len(self._prepared.plan.segments)} segments done; the same command goes on from there"
         )
 
-    def _filled_batches(self, worker: FrameWorker, window: Window) -> Iterator[HostBatch]:
+    def _warn_of_space(self) -> None:
+        """Say once that the disk will be too small, by what the finished segments have taken."""
+        line = None if self._has_warned else shortage(self._prepared, self._journal.records.values())
+        if line is not None:
+            self._has_warned = True
+            self.on_event(Notice(text=line))
+
+    def report(self, num_frames_in_segment: int, line: _Line) -> None:
+        """Tell how far all lines are, one of which has so many frames in the segment that it is making."""
+        with self._lock:  # until it is told, so that the count never goes back
+            self._num_frames_open[line] = num_frames_in_segment
+            self.on_event(
+                Progress(
+                    num_frames_done=self._num_frames_done + sum(self._num_frames_open.values()),
+                    num_frames_expected=self._prepared.plan.num_frames_expected,
+                    seconds_elapsed=time.perf_counter() - self._began,
+                    num_frames_before=self._num_frames_before,
+                )
+            )
+
+
+class _Line:
+    """Decoding, working and encoding for one device."""
+
+    def __init__(
+        self, maker: SegmentMaker, prepared: Prepared, upscaler: Upscaler, worker: FrameWorker, handout: Handout
+    ) -> None:
+        self.upscaler, self.worker = upscaler, worker
+        self.rings: tuple[Channel[HostBatch], ...] = (worker.free_inputs, worker.free_outputs)
+        self.was_stopped = False
+        self.times: StageTimes | None = None  # None until all is done
+        self._maker, self._prepared, self._handout = maker, prepared, handout
+        self._begun: deque[Segment] = deque()  # taken by the decoding thread, finished by the encoding one
+
+    def run(self, take_share: Callable[[], None]) -> None:
+        """Make segments until none is left; `take_share` is called first, in the thread that computes."""
+        take_share()
+        try:
+            times = run_stages(
+                self._filled_batches, self.worker.run, self._encode, capacity=QUEUE_BATCHES, rings=self.rings
+            )
+            self.times = self.worker.with_device_times(times)
+        except RunStoppedError:
+            self.was_stopped = True  # the other lines finish theirs
+
+    def _frames(self) -> Iterator[DecodedFrame]:
+        while run := self._handout.take():
+            self._begun.extend(run)
+            window = Window(run[0].start, run[-1].stop)
+            yield from read(self._prepared, window, lambda text: self._maker.on_event(Notice(text=text)))
+
+    def _filled_batches(self) -> Iterator[HostBatch]:
         batch: HostBatch | None = None
-        for frame in read(self._prepared, window, lambda text: self._on_event(Notice(text=text))):
+        for frame in self._frames():
             if batch is None:
-                batch = worker.free_inputs.get()
+                batch = self.worker.free_inputs.get()
                 batch.times = []
             batch.append(frame.planes, frame.time)
             if len(batch) == batch.capacity:
@@ -125,25 +243,25 @@ class SegmentMaker:
         if batch is not None:
             yield batch
 
-    def _encode(self, worker: FrameWorker, group: Sequence[Segment], batches: Iterator[HostBatch]) -> None:
-        left, tally = deque(group), Tally()
+    def _encode(self, batches: Iterator[HostBatch]) -> None:
+        begun, tally = self._begun, Tally()
         writer: SegmentWriter | PictureWriter | None = None
         try:
             for batch in batches:
                 for index, stamp in enumerate(batch.times):
-                    while len(left) > 1 and left[1].start is not None and stamp.pts >= left[1].start:
+                    while len(begun) > 1 and begun[1].start is not None and stamp.pts >= begun[1].start:
                         writer, finished = None, writer
-                        self._finish(left.popleft(), finished, tally)
+                        self._maker.finish(begun.popleft(), finished, tally, self)
                         tally = Tally()
-                    writer = writer or self._open_writer(left[0])
+                    writer = writer or self._open_writer(begun[0])
                     shifted = dataclasses.replace(stamp, pts=stamp.pts - self._prepared.shift)
                     writer.write([plane[index] for plane in batch.planes], shifted)
                     tally += batch.tallies[index]
-                worker.free_outputs.put(batch)
-                self._report(writer.num_frames if writer is not None else 0)
-            while left:
+                self.worker.free_outputs.put(batch)
+                self._maker.report(writer.num_frames if writer is not None else 0, self)
+            while begun:
                 writer, finished = None, writer
-                self._finish(left.popleft(), finished, tally)
+                self._maker.finish(begun.popleft(), finished, tally, self)
                 tally = Tally()
         except BaseException:
             if writer is not None:
@@ -152,57 +270,4 @@ class SegmentMaker:
 
     def _open_writer(self, segment: Segment) -> SegmentWriter | PictureWriter:
         path, settings = self._prepared.plan.segment_path(segment), self._prepared.encode_settings
-        if settings.naming is None:
-            return SegmentWriter(path, settings)
-        first = 1 + self._journal.num_frames_before(segment)
-        return PictureWriter(
-            path, dataclasses.replace(settings, naming=dataclasses.replace(settings.naming, first=first))
-        )
-
-    def _finish(self, segment: Segment, writer: SegmentWriter | PictureWriter | None, tally: Tally) -> None:
-        """Close a segment and record it. A damaged source may have had no frame for it."""
-        if writer is not None:
-            try:
-                writer.close()
-            except BaseException:
-                writer.abandon()
-                raise
-        now = time.perf_counter()
-        with target_errors(self._prepared.target):
-            self._journal.add(segment, tally, now - self._segment_began, self._upscaler.tile_px)
-        self._segment_began = now
-        self._num_frames_done = self._journal.num_frames  # a sum over all segments: not for every batch
-        self._warn_of_space()
-        if self._wants_stop.is_set() and self._journal.remaining:
-            raise RunStoppedError(
-                f"{self._prepared.target}: stopped with {len(self._journal.records)} of "
-                f"{len(self._prepared.plan.segments)} segments done; the same command goes on from there"
-            )
-
-    def _warn_of_space(self) -> None:
-        """Say once that the disk will be too small, by what the finished segments have taken."""
-        line = None if self._has_warned else shortage(self._prepared, self._journal.records.values())
-        if line is not None:
-            self._has_warned = True
-            self._on_event(Notice(text=line))
-
-    def _report(self, num_frames_in_segment: int) -> None:
-        self._on_event(
-            Progress(
-                num_frames_done=self._num_frames_done + num_frames_in_segment,
-                num_frames_expected=self._prepared.plan.num_frames_expected,
-                seconds_elapsed=time.perf_counter() - self._began,
-                num_frames_before=self._num_frames_before,
-            )
-        )
-
-
-def _neighbours(segments: Sequence[Segment]) -> list[list[Segment]]:
-    """Segments grouped into runs without a gap, which are read in one go."""
-    groups: list[list[Segment]] = []
-    for segment in segments:
-        if groups and groups[-1][-1].index + 1 == segment.index:
-            groups[-1].append(segment)
-        else:
-            groups.append([segment])
-    return groups
+        return SegmentWriter(path, settings) if settings.naming is None else PictureWriter(path, settings)

@@ -96,6 +96,8 @@ class CudaLane:
         self._copy_in = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._compute = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._copy_out = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        # All batches but the last have one shape, so that cuDNN's search for the fastest way pays off.
+        torch.backends.cudnn.benchmark = True
 
     def upload(self, planes: Sequence[Tensor]) -> list[Tensor]:
         with torch.cuda.stream(self._copy_in), self.copy_in.running():
@@ -118,7 +120,8 @@ class CudaLane:
                 for plane, target in zip(planes, into, strict=True):
                     target.copy_(plane, non_blocking=True)
                     plane.record_stream(self._copy_out)
-            arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            # Blocking: a host that spins while it waits would take a processor from the encoder.
+            arrived = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
             arrived.record(self._copy_out)
         return arrived.synchronize
 

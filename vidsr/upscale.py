@@ -11,9 +11,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from vidsr import __version__
-from vidsr.engines.devices import device_name
+from vidsr.engines.devices import device_names
 from vidsr.errors import SourceError, VerificationError, VidsrError
-from vidsr.events import Checked, Event, Finished, Notice, OnEvent, Started, ignore
+from vidsr.events import Checked, Finished, Notice, OnEvent, Started, ignore, one_at_a_time
 from vidsr.identity import identity
 from vidsr.media.join import join
 from vidsr.media.picture_writer import publish_pictures
@@ -81,8 +81,8 @@ class Run:
         restart: bool = False,
         keep_partial: bool = False,
     ) -> None:
-        self.prepared, self.on_event = prepared, on_event
-        self.upscaler = upscaler or Upscaler(prepared.options, on_event)
+        self.prepared, self.on_event = prepared, one_at_a_time(on_event)
+        self.upscaler = upscaler or Upscaler(prepared.options, self.on_event)
         self._restart, self._keep_partial = restart, keep_partial
         self._wants_stop = threading.Event()
 
@@ -167,8 +167,8 @@ class Run:
         """Make the target of the finished segments; the number of frames in it."""
         prepared = self.prepared
         paths = self._finished_paths(journal)
-        if prepared.pictures is not None:
-            return publish_pictures(paths, prepared.pictures.pattern)
+        if prepared.naming is not None:
+            return publish_pictures(paths, prepared.naming)
         scc = self._write_scc(paths)
         num_frames = self._join(paths, prepared.target)
         if scc is not None:
@@ -249,9 +249,10 @@ class Run:
             for out in worker.run(iter([batch])):
                 worker.free_outputs.put(out)
             seconds = time.perf_counter() - began
+        at_once = 1 if self.upscaler.device.type == "cpu" else len(self.upscaler.devices)  # the CPU is only shared out
         return Estimate(
             num_frames=self.prepared.plan.num_frames_expected,
-            seconds_per_frame=seconds,
+            seconds_per_frame=seconds / min(at_once, len(self.prepared.plan.segments)),
             target_size=(self.prepared.picture.width, self.prepared.picture.height),
         )
 
@@ -296,7 +297,7 @@ class Run:
                 num_frames_expected=self.prepared.plan.num_frames_expected,
                 model=self.upscaler.model.name,
                 model_reason=self.upscaler.model.reason,
-                device=device_name(self.upscaler.device),
+                device=device_names(self.upscaler.devices),
                 engine=self.upscaler.engine_info.engine,
                 engine_reason=self.upscaler.engine_reason,
                 codec=f"{self.prepared.encoder.name} {picture.layout.name}",
@@ -337,14 +338,4 @@ def upscale_video(
     prepared = prepare(
         Path(source), None if target is None else Path(target), options or UpscaleOptions(), overwrite=overwrite
     )
-    return Run(prepared, _one_at_a_time(on_event), restart=restart).execute()
-
-
-def _one_at_a_time(on_event: OnEvent) -> OnEvent:
-    lock = threading.Lock()
-
-    def call(event: Event) -> None:
-        with lock:
-            on_event(event)
-
-    return call
+    return Run(prepared, on_event, restart=restart).execute()

@@ -15,7 +15,7 @@ from torch import Tensor
 from vidsr import store
 from vidsr.engines.base import Engine, EngineInfo, IdentityEngine
 from vidsr.engines.choice import choose_engine
-from vidsr.engines.devices import device_name, free_bytes, memory_errors, resolve_device
+from vidsr.engines.devices import device_name, free_bytes, memory_errors, resolve_devices, settle
 from vidsr.engines.measured import Measurement, measured_key, recall_measured
 from vidsr.engines.table import find_engine
 from vidsr.errors import DeviceMemoryError, UsageError
@@ -71,7 +71,7 @@ def choose_model(options: UpscaleOptions, device: torch.device, on_event: OnEven
 
 
 class Upscaler:
-    """Upscales pictures as the options say. One instance belongs to one thread.
+    """Upscales pictures as the options say, on the first of their devices. One instance belongs to one thread.
 
     Args:
         options: everything but the video-only fields is used.
@@ -84,7 +84,11 @@ class Upscaler:
     def __init__(self, options: UpscaleOptions | None = None, on_event: OnEvent = ignore) -> None:
         self.options = options or UpscaleOptions()
         self.on_event = on_event
-        self.device = resolve_device(self.options.device)
+        self.devices = resolve_devices(self.options.device)
+        self.device = self.devices[0]
+        settle(self.device)
+        self._others: list[Upscaler] = []
+        self._num_sharing = 1  # upscalers that work at once in the memory of this one's device
         self.network_watch = Stopwatch(self.device)
         self.precision = self._precision()
         self.model = choose_model(self.options, self.device, on_event)
@@ -114,6 +118,21 @@ class Upscaler:
             return self
         # By the reference engine: what it gives must not depend on what this machine was measured to be fast with.
         return Upscaler(replace(self.options, precision="fp32", engine="torch"), self.on_event)
+
+    def team(self, at_most: int) -> list[Upscaler]:
+        """One for each of the options' devices, itself first; the others are made when first asked for."""
+        for device in self.devices[1 + len(self._others) : at_most]:
+            # Of one engine, as they make one video, and as the journal names one.
+            engine = self._engine.info.engine if self.is_network else self.options.engine
+            other = replace(self.options, device=str(device), engine=engine)
+            self._others.append(Upscaler(other, self.on_event))
+        members = [self, *self._others][:at_most]
+        num_sharing = len(members) if self.device.type == "cpu" else 1
+        for member in members:
+            if member._num_sharing != num_sharing:
+                member._num_sharing = num_sharing
+                member._fitting.clear()
+        return members
 
     def _load_engine(self, on_event: OnEvent) -> Engine:
         denoises, engine = self.options.denoise < 1, self.options.engine
@@ -160,8 +179,16 @@ class Upscaler:
         assert isinstance(network, (RRDBNet, SRVGGNetCompact)) and isinstance(weaker, (RRDBNet, SRVGGNetCompact))
         return blend_networks(network, weaker, self.options.denoise)
 
-    def begin_with_tiles(self, tile_px: int) -> None:
+    def tile_px_for(self, size: tuple[int, int], out_size: tuple[int, int]) -> int:
+        """Side of the tiles that pictures of one (width, height) would begin with now, if made another; 0 is whole."""
+        width, height = network_input_size(*size, *out_size, self._engine.info.scale, self.options.fit == "before")
+        _, tile_px = self._begin_with(torch.empty((1, 3, height, width), device="meta"), free_bytes(self.device))
+        return tile_px
+
+    def begin_with_tiles(self, tile_px: int | None) -> None:
         """Compute the next pictures in tiles of this side (0: whole), whatever memory is free, unless it runs out.
+
+        None lets the free memory decide again.
 
         A run that goes on does as before its interruption: other tiles can make other pictures.
         """
@@ -308,7 +335,7 @@ class Upscaler:
 
     def _estimate(self, x: Tensor, free: int) -> tuple[int, int]:
         """(frames at once, tile side) to begin with: whole frames, 0, if one fits, else the largest tiles that do."""
-        num_pixels_that_fit = int(_MEMORY_SHARE * free / max(self._engine.info.bytes_per_pixel, 1))
+        num_pixels_that_fit = int(_MEMORY_SHARE / self._num_sharing * free / max(self._engine.info.bytes_per_pixel, 1))
         num_pixels = x.shape[2] * x.shape[3]
         if self.options.tile is not None:
             read = (self.options.tile + 2 * MAX_OVERLAP_PX) ** 2 if self.options.tile else num_pixels

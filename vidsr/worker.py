@@ -36,6 +36,7 @@ class FrameWorker:
         time_base: seconds per tick of the frames' times, for messages.
         batch: frames per batch.
         queue_batches: batches that may wait between two stages; sizes the rings.
+        num_workers: that work at once on this machine, and share its memory.
 
     Raises:
         DeviceMemoryError: this machine has not the memory that frames of such a size need at the very least.
@@ -52,6 +53,7 @@ class FrameWorker:
         time_base: Fraction,
         batch: int,
         queue_batches: int,
+        num_workers: int = 1,
     ) -> None:
         self._upscaler, self._source, self._target, self._lane = upscaler, source, target, lane
         self._network_seconds_before = upscaler.network_watch.seconds
@@ -65,7 +67,8 @@ class FrameWorker:
         )
         # One being filled, one being read, those in the queue between and those in flight.
         num_batches = queue_batches + lane.depth + 2
-        _require_memory(source, target, num_batches * batch, is_device=upscaler.device.type == "cpu")
+        num_computing = num_workers if upscaler.device.type == "cpu" else 0
+        _require_memory(source, target, num_workers * num_batches * batch, num_computing)
         self.free_inputs = Channel(
             num_batches, [HostBatch(source, batch, pinned=lane.pinned) for _ in range(num_batches)]
         )
@@ -204,15 +207,14 @@ class FrameWorker:
             )
 
 
-def _require_memory(source: PictureFormat, target: PictureFormat, num_frames: int, *, is_device: bool) -> None:
+def _require_memory(source: PictureFormat, target: PictureFormat, num_frames: int, num_computing: int) -> None:
     """Refuse what cannot fit by any reckoning: a system that lends more than it has would end the process later.
 
-    Counted are the rings, and where the host computes as well, one frame as RGB: as it comes, as it is enlarged, and
-    that once more while it becomes planes.
+    Counted are the rings, and for each worker that computes on the host, one frame as RGB: as it comes, as it is
+    enlarged, and that once more while it becomes planes.
     """
     num_bytes = num_frames * (source.num_bytes + target.num_bytes)
-    if is_device:
-        num_bytes += 12 * (source.width * source.height + 2 * target.width * target.height)
+    num_bytes += num_computing * 12 * (source.width * source.height + 2 * target.width * target.height)
     free = free_bytes(torch.device("cpu"))
     if num_bytes > free:
         raise DeviceMemoryError(

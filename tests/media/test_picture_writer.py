@@ -102,7 +102,7 @@ def test_finished_pictures_replace_what_is_there(tmp_path):
     samples = noise("gray", 8, 8)
     (tmp_path / "a.0001.png").write_bytes(b"old")
     write(tmp_path, settings, [samples, samples])
-    assert publish_pictures([tmp_path / "work"], settings.naming.pattern) == 2
+    assert publish_pictures([tmp_path / "work"], settings.naming) == 2
     assert np.array_equal(read_picture(tmp_path / "a.0001.png")[1], samples)
     # They also stay: a crash before the end of this must not cost them.
     assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["a.0001.png", "a.0002.png"]

@@ -16,6 +16,7 @@ from vidsr.cli.exits import exits, report
 from vidsr.cli.interrupts import stops_on_interrupt
 from vidsr.cli.progress import Drawer, make_drawer
 from vidsr.errors import RunStoppedError, SourceMissingError, TargetError, TargetExistsError, UsageError, VidsrError
+from vidsr.events import one_at_a_time
 from vidsr.media.sequence import count_pictures
 from vidsr.options import UpscaleOptions
 from vidsr.prepare import prepare
@@ -97,6 +98,7 @@ def command(
     options = arg.build_options(recipe, given)
     jobs = list(_jobs(sources, output, options))
     drawer = make_drawer(as_json=as_json)
+    on_event = one_at_a_time(drawer)  # an upscaler that serves several runs tells it, too
     upscaler: Upscaler | None = None
     failures: list[tuple[Path, int]] = []
     owners: dict[Path, Path] = {}
@@ -104,7 +106,7 @@ def command(
         try:
             prepared = prepare(source, target, options, overwrite=overwrite)
             _claim(prepared.target, source, owners)
-            run = Run(prepared, drawer, upscaler=upscaler, restart=restart, keep_partial=keep_partial)
+            run = Run(prepared, on_event, upscaler=upscaler, restart=restart, keep_partial=keep_partial)
             upscaler = run.upscaler
             if dry_run:
                 _print_estimate(run, as_json)

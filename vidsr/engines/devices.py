@@ -1,16 +1,25 @@
-"""Which device a run uses, what it is called, and how much memory it has left."""
+"""Which devices a run uses, what they are called, and how much memory they have left."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from vidsr.errors import DeviceError, DeviceMemoryError
+
+_OUT_OF_MEMORY = (
+    "not enough memory",
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -25,7 +34,7 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cpu")
     kind, _, index = name.partition(":")
     if kind != "cuda" or not (index or "0").isdecimal():
-        raise DeviceError(f"device is {name!r}; it must be auto, cpu, cuda or cuda:N")
+        raise DeviceError(f"device is {name!r}; it must be auto, cpu, cuda, cuda:N, or several as cuda:0,cuda:1")
     if not torch.cuda.is_available():
         built = torch.version.cuda
         why = f"torch {torch.__version__} sees no GPU" if built else f"torch {torch.__version__} is built without CUDA"
@@ -34,6 +43,44 @@ def resolve_device(name: str) -> torch.device:
     if int(index or 0) >= count:
         raise DeviceError(f"device {name} was asked for, but there are {count} GPUs, cuda:0 to cuda:{count - 1}")
     return torch.device("cuda", int(index or 0))
+
+
+def resolve_devices(names: str) -> tuple[torch.device, ...]:
+    """The torch devices of one name as `resolve_device` takes it, of several with commas between, or of `cuda:all`.
+
+    The CPU may be named more than once: so many workers then share it.
+
+    Raises:
+        DeviceError: one is not there, a GPU is named twice, or GPUs and the CPU are mixed, whose results differ.
+    """
+    listed = [name.strip() for name in names.split(",")]
+    if listed == ["cuda:all"]:
+        resolve_device("cuda")
+        return tuple(torch.device("cuda", index) for index in range(torch.cuda.device_count()))
+    if len(listed) > 1 and {"auto", "cuda:all"} & set(listed):
+        raise DeviceError(f"device is {names!r}; auto and cuda:all stand alone, a list names its devices one by one")
+    devices = tuple(resolve_device(name) for name in listed)
+    if len({device.type for device in devices}) > 1:
+        raise DeviceError(
+            f"device is {names!r}; GPUs compute in fp16 and the CPU in fp32, so that parts of one video would differ: "
+            "name GPUs only, or cpu"
+        )
+    twice = [str(device) for device, count in Counter(devices).items() if count > 1 and device.type == "cuda"]
+    if twice:
+        raise DeviceError(
+            f"device is {names!r}; {twice[0]} is there twice, and gains nothing by it: name each GPU once"
+        )
+    return devices
+
+
+def settle(device: torch.device) -> None:
+    """Let what is called fp32 be that on CUDA, for the whole process: torch's convolutions otherwise use TF32 there.
+
+    TF32 keeps 10 bits of each factor, no more than fp16 does.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def device_name(device: torch.device) -> str:
@@ -64,6 +111,22 @@ def _processor_name() -> str:
         lines = cpuinfo.read_text(errors="replace").splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
     return name
+
+
+def device_names(devices: Sequence[torch.device]) -> str:
+    """As `device_name`, of several: "2 x NVIDIA H100"."""
+    counts = Counter(device_name(device) for device in devices)
+    return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counts.items())
+
+
+@contextmanager
+def shared_threads(num_workers: int) -> Iterator[Callable[[], None]]:
+    """Yields what each of several workers on the CPU calls in its own thread: together they use as many as one did."""
+    before = torch.get_num_threads()
+    try:
+        yield lambda: torch.set_num_threads(max(before // num_workers, 1))
+    finally:
+        torch.set_num_threads(before)
 
 
 def free_bytes(device: torch.device) -> int:
@@ -108,7 +171,7 @@ def memory_errors(device: torch.device, what: str, words: tuple[str, ...] = ()) 
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise DeviceMemoryError(message) from error
     except RuntimeError as error:
-        # The CPU allocator has no exception type of its own.
-        if any(word in str(error) for word in ("not enough memory", "can't allocate memory", *words)):
+        # Neither the CPU's allocator nor CUDA's libraries and driver have an exception type of their own.
+        if any(word in str(error) for word in (*_OUT_OF_MEMORY, *words)):
             raise DeviceMemoryError(message) from error
         raise

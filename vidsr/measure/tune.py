@@ -16,7 +16,7 @@ from torch import Tensor
 from vidsr import store
 from vidsr.engines.base import Engine
 from vidsr.engines.choice import ChosenEngine, choose_engine
-from vidsr.engines.devices import memory_errors, num_processors
+from vidsr.engines.devices import memory_errors, num_processors, settle
 from vidsr.engines.measured import Measurement, measured_key, remember_measured
 from vidsr.engines.table import ENGINES, EngineRow, RunPrecision
 from vidsr.errors import UsageError, VidsrError
@@ -91,6 +91,7 @@ def tune(
         DeviceMemoryError: plain PyTorch has not the memory for one small frame.
     """
     num_threads = torch.get_num_threads()
+    settle(device)
     try:
         measurements = tuple(_measure_all(name, network, device, precision, seconds, on_measured))
     finally:

@@ -20,8 +20,7 @@ from vidsr.errors import TargetError
 from vidsr.frames import FrameTime, Plane
 from vidsr.media.encoders import samples_for
 from vidsr.media.reader import plane_view
-from vidsr.media.sequence import Pattern
-from vidsr.media.writer import EncodeSettings, open_encoder, publish, set_color, target_errors
+from vidsr.media.writer import EncodeSettings, Naming, open_encoder, publish, set_color, target_errors
 
 
 class PictureWriter:
@@ -60,7 +59,7 @@ class PictureWriter:
             time: its stamp in ticks of the settings' time base, later than the one before.
         """
         picture, offset = self._settings.picture, self._naming.offset
-        number = self._naming.first + self.num_frames if offset is None else time.pts + offset
+        number = 1 + self.num_frames if offset is None else time.pts + offset
         # Floats stay planar, and halves become floats on the way, which loses nothing.
         is_float = picture.layout.is_float
         frame = VideoFrame(picture.width, picture.height, self._samples if is_float else picture.layout.name)
@@ -97,10 +96,15 @@ class PictureWriter:
         shutil.rmtree(self._path, ignore_errors=True)
 
 
-def publish_pictures(folders: Iterable[Path], pattern: Pattern) -> int:
+def publish_pictures(folders: Iterable[Path], naming: Naming) -> int:
     """Put finished pictures where they belong, on the same file system; replaces what is there.
 
     They stay where they were, too, so that a crash on the way costs nothing.
+
+    Args:
+        folders: of the segments, in order.
+        naming: pictures that are counted get their numbers here, as no segment knows what a damaged source yields
+            for those before it; the others keep theirs.
 
     Returns:
         How many there are.
@@ -108,10 +112,12 @@ def publish_pictures(folders: Iterable[Path], pattern: Pattern) -> int:
     Raises:
         TargetError: one cannot be put there.
     """
-    num_pictures = 0
+    num_pictures, pattern = 0, naming.pattern
     for folder in folders:
-        for file in folder.iterdir():
-            target = pattern.folder / file.name
+        pictures = [file for file in folder.iterdir() if not file.name.endswith(".part")]
+        for file in sorted(pictures, key=lambda file: pattern.number_of(file.name) or 0):
+            is_counted = naming.offset is None
+            target = pattern.file(1 + num_pictures) if is_counted else pattern.folder / file.name
             part = folder / f"{file.name}.part"
             with target_errors(target):
                 part.unlink(missing_ok=True)

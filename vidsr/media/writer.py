@@ -41,8 +41,7 @@ class Naming:
     """How the pictures of a target are named and numbered."""
 
     pattern: Pattern
-    offset: int | None  # a picture's number minus its frame's time stamp; None: counted from `first`
-    first: int = 1
+    offset: int | None  # a picture's number minus its frame's time stamp; None: counted from 1, in each segment anew
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ class Progress:
 
 
 class Journal:
-    """The journal of one work folder.
+    """The journal of one work folder; segments may be added from several threads.
 
     Args:
         plan: of this run. What the folder already holds must be of the same run.
@@ -58,6 +59,7 @@ class Journal:
 
     def __init__(self, plan: Plan, identity: Mapping[str, str]) -> None:
         self._folder, self._plan = plan.work_folder, plan
+        self._lock = threading.Lock()
         content = {"format": _FORMAT, "identity": dict(identity), "segments": [asdict(s) for s in plan.segments]}
         stored = read_plan(self._folder)
         if stored is None:  # nothing here, or a crash before anything could be done
@@ -90,14 +92,11 @@ class Journal:
         """Of all finished segments, in their order: sums of floats depend on it."""
         return sum((self.records[index].tally for index in sorted(self.records)), Tally())
 
-    def tile_px_before(self, segment: Segment) -> int | None:
-        """Side of the tiles that the nearest finished segment before one was made in; None if there is none."""
-        earlier = [index for index in self.records if index < segment.index and self.records[index].num_frames]
-        return self.records[max(earlier)].tile_px if earlier else None
-
-    def num_frames_before(self, segment: Segment) -> int:
-        """Frames of the finished segments that come before one."""
-        return sum(record.num_frames for index, record in self.records.items() if index < segment.index)
+    def tile_px_near(self, segment: Segment) -> int | None:
+        """Side of the tiles that the finished segment before one was made in, or else the first; None without any."""
+        finished = [index for index in self.records if self.records[index].num_frames]
+        earlier = [index for index in finished if index < segment.index]
+        return self.records[max(earlier) if earlier else min(finished)].tile_px if finished else None
 
     def add(self, segment: Segment, tally: Tally, seconds: float, tile_px: int) -> None:
         """Note that a segment's file is complete and under its name; on disk when this returns."""
@@ -111,12 +110,12 @@ class Journal:
             seconds=round(seconds, 3),
             tile_px=tile_px,
         )
-        with (self._folder / _RECORDS_NAME).open("ab") as file:
+        with self._lock, (self._folder / _RECORDS_NAME).open("ab") as file:
             # A line that a crash cut short must not swallow this one.
             file.write(b"\n" + json.dumps(asdict(record)).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        self.records[segment.index] = record
+            self.records = {**self.records, segment.index: record}  # whoever is reading the old one may go on
 
 
 def clear(folder: Path) -> None:

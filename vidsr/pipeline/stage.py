@@ -1,11 +1,14 @@
-"""Three stages at once: a source thread, the work in the calling thread, a sink thread, bounded queues between."""
+"""Three stages at once: a source thread, the work in the calling thread, a sink thread, bounded queues between.
+
+Several such lines can run side by side and fail together.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
@@ -15,7 +18,10 @@ B = TypeVar("B")
 
 
 class StoppedError(Exception):
-    """Raised in a stage that waits on a channel when another stage has failed; never leaves `run_stages`."""
+    """Raised in a stage that waits on a channel when another stage has failed.
+
+    It leaves `run_stages` only where one of its rings was stopped from outside, as `run_side_by_side` does.
+    """
 
 
 class Channel(Generic[T]):
@@ -102,6 +108,13 @@ class StageTimes:
         listed = list(times)
         return cls(**{field.name: sum(getattr(one, field.name) for one in listed) for field in fields(cls)})
 
+    @classmethod
+    def side_by_side(cls, times: Iterable[StageTimes]) -> StageTimes:
+        """Of lines that ran at the same time: the longest of their times, and how busy each stage was on the mean."""
+        listed = list(times)
+        mean = {f.name: sum(getattr(one, f.name) for one in listed) / max(len(listed), 1) for f in fields(cls)}
+        return cls(**{**mean, "seconds": max((one.seconds for one in listed), default=0.0)})
+
 
 def run_stages(
     source: Callable[[], Iterable[A]],
@@ -121,7 +134,8 @@ def run_stages(
         rings: further channels that stages wait on, to be stopped with the rest.
 
     Raises:
-        The first exception of any stage, with its traceback, after all threads have ended.
+        The first exception of any stage, with its traceback, after all threads have ended. StoppedError: a ring was
+        stopped by someone else.
     """
     items: Channel[A] = Channel(capacity)
     results: Channel[B] = Channel(capacity)
@@ -155,6 +169,27 @@ def run_stages(
     )
 
 
+def run_side_by_side(lines: Sequence[Callable[[], None]], rings: Iterable[Channel[Any]]) -> None:
+    """Run several lines of stages at once, the first in the calling thread, the others in threads of their own.
+
+    Args:
+        lines: each calls `run_stages`.
+        rings: of all lines, at least one of each; they are stopped when a line fails, and end the others.
+
+    Raises:
+        The first exception of any line, with its traceback, after all threads have ended.
+    """
+    crew = _Crew(list(rings))
+
+    def lead() -> None:
+        for number, line in enumerate(lines[1:], 1):
+            crew.start(f"line-{number}", line)
+        lines[0]()
+
+    crew.run("line-0", lead)
+    crew.join()
+
+
 class _Crew:
     """Stages that fail together: the first failure stops every channel, and `join` raises it."""
 
@@ -163,6 +198,7 @@ class _Crew:
         self._channels = channels
         self._threads: list[tuple[threading.Thread, threading.Event]] = []
         self._failures: list[BaseException] = []
+        self._was_stopped = False
 
     def start(self, name: str, stage: Callable[[], None]) -> None:
         """Run a stage in a thread of its own."""
@@ -184,7 +220,8 @@ class _Crew:
         try:
             stage()
         except StoppedError:
-            pass
+            self._was_stopped = True
+            self._stop()  # of a ring that was stopped from outside, the other stages do not know
         except BaseException as error:  # noqa: BLE001, raised again by `join`
             self._fail(error)
         self.seconds[name] = time.perf_counter() - began
@@ -201,8 +238,13 @@ class _Crew:
             thread.join()
         if self._failures:
             raise self._failures[0]
+        if self._was_stopped:
+            raise StoppedError
 
     def _fail(self, error: BaseException) -> None:
         self._failures.append(error)
+        self._stop()
+
+    def _stop(self) -> None:
         for channel in self._channels:
             channel.stop()
