@@ -368,3 +368,11 @@ def limits_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "cache of limits" / "limits.json"
     monkeypatch.setattr("vidsr.limits.limits_path", lambda: path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def measured_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where measurements of engines are kept: for each test a place of its own, and never the user's."""
+    path = tmp_path / "cache of measurements" / "engines.json"
+    monkeypatch.setattr("vidsr.engines.measured.measured_path", lambda: path)
+    return path

@@ -17,6 +17,7 @@ LADDER = [
         *("color", "guard", "light", "resample", "bands", "stopwatch", "tiling", "regions", "geometry"),
         *("download", "store", "recipes"),
     },
+    {"memo"},
     {"media", "models", "limits"},
     {"engines"},
     {"transfer"},

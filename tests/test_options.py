@@ -233,6 +233,7 @@ CHANGES = {
     "blend": 0.5,
     "device": "cpu",
     "precision": "fp32",
+    "engine": "torch",
     "tile": 64,
     "codec": "ffv1",
     "crf": 18.0,

@@ -20,6 +20,8 @@ class Started:
     model: str
     model_reason: str  # why this model: asked for, or how `auto` chose
     device: str
+    engine: str  # what runs the network; none for classical models
+    engine_reason: str  # why this engine: asked for, or how `auto` chose; empty for none
     codec: str
 
 

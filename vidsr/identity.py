@@ -22,13 +22,14 @@ def identity(prepared: Prepared, upscaler: Upscaler) -> dict[str, str]:
     picture = prepared.picture
     weights = upscaler.model.path
     return {
-        **{key: text for key, text in words.items() if key not in ("device", "precision", "model")},
+        **{key: text for key, text in words.items() if key not in ("device", "precision", "engine", "model")},
         "vidsr": __version__,
         "source": _source_fingerprint(prepared.source),
         "model": upscaler.model.name,
         "weights": "none" if weights is None else fingerprint([weights]),
         "device": upscaler.device.type,
         "precision": upscaler.precision,
+        "engine": upscaler.engine_info.engine,
         "picture": f"{picture.width}x{picture.height} {picture.layout.name} {picture.color}",
         "encoder": " ".join(f"{key}={value}" for key, value in sorted(prepared.encoder_options.items())),
         "fields": str(prepared.fields),

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from vidsr.memo import keep_entry, read_entries
 from vidsr.store import cache_folder
 
 # The oldest go when there are more.
@@ -41,37 +38,11 @@ def limits_path() -> Path:
 def recall(key: str) -> Limit | None:
     """What was remembered under a name; None if nothing was, or the file cannot be read."""
     try:
-        return Limit(**_read()[key])
+        return Limit(**(read_entries(limits_path()) or {})[key])
     except (KeyError, TypeError, ValueError):
         return None
 
 
 def remember(key: str, limit: Limit) -> None:
-    """Keep a limit under a name. A folder that cannot be written to is let be: a run does not need the file.
-
-    Of two processes that write at the same time one may overwrite the other's entry, but never the file with half.
-    """
-    path = limits_path()
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        entries = _read()
-        entries.pop(key, None)
-        entries[key] = asdict(limit)  # the newest last
-        kept = dict(list(entries.items())[-_MAX_ENTRIES:])
-        handle, part = tempfile.mkstemp(prefix=".limits", suffix=".part", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(kept, file, indent=1)
-            Path(part).replace(path)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
-
-
-def _read() -> dict[str, dict[str, int]]:
-    """All entries; none where the file is missing, damaged or not to be read."""
-    try:
-        entries = json.loads(limits_path().read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return entries if isinstance(entries, dict) else {}
+    """Keep a limit under a name. A folder that cannot be written to is let be: a run does not need the file."""
+    keep_entry(limits_path(), key, asdict(limit), max_entries=_MAX_ENTRIES)

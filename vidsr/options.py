@@ -60,6 +60,7 @@ class UpscaleOptions:
         "auto", "auto, cpu, cuda or cuda:N; several share the frames of a video: cuda:0,cuda:1, or cuda:all"
     )
     precision: Precision = _option("auto", "auto: fp16 on CUDA, fp32 on CPU")
+    engine: str = _option("auto", "what runs the network, by a name from `vidsr doctor`; auto: as this machine likes")
     tile: int | None = _option(None, "tile side in input pixels; 0: whole frames while they fit; unset: by an estimate")
     batch: int | None = _option(None, "frames per network call; unset: as the device likes", changes_pixels=False)
     codec: str = _option(

@@ -52,7 +52,7 @@ def make_preview(
             Notice(text=f"the source is {scan}; its fields are shown as they are here, which upscale would not do")
         )
     model = Upscaler(options, on_event)
-    plain = Upscaler(replace(options, model="lanczos", blend=1.0, denoise=1.0), on_event)
+    plain = Upscaler(replace(options, model="lanczos", blend=1.0, denoise=1.0, engine="auto"), on_event)
     frames = pick_frames(source, num_frames) if info.sequence is None else _pick_pictures(info, num_frames)
     rows = []
     for _, picture in frames:

@@ -304,6 +304,8 @@ class Run:
                 model=self.upscaler.model.name,
                 model_reason=self.upscaler.model.reason,
                 device=device_names(self.upscaler.devices),
+                engine=self.upscaler.engine_info.engine,
+                engine_reason=self.upscaler.engine_reason,
                 codec=self.prepared.codec,
             )
         )

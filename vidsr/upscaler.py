@@ -14,8 +14,10 @@ from torch import Tensor
 
 from vidsr import store
 from vidsr.engines.base import Engine, EngineInfo, IdentityEngine
+from vidsr.engines.choice import choose_engine
 from vidsr.engines.devices import device_name, free_bytes, memory_errors, resolve_devices, settle
-from vidsr.engines.torch import TorchEngine
+from vidsr.engines.measured import Measurement, measured_key, recall_measured
+from vidsr.engines.table import find_engine
 from vidsr.errors import DeviceMemoryError, UsageError
 from vidsr.events import Notice, OnEvent, ignore
 from vidsr.geometry import network_input_size, output_size
@@ -92,6 +94,7 @@ class Upscaler:
         self.precision = self._precision()
         self.model = choose_model(self.options, self.device, on_event)
         self._kernel: Kernel = "lanczos"
+        self.engine_reason = ""  # why this engine; of a network only
         self._engine = self._load_engine(on_event)
         path = self.model.path
         self._network_name = self.model.name if path is None else f"{path.name} of {path.stat().st_size} bytes"
@@ -114,12 +117,16 @@ class Upscaler:
         """The same in fp32, made when first asked for; itself where that is what it computes in."""
         if self._engine.info.precision == "fp32":
             return self
-        return Upscaler(replace(self.options, precision="fp32"), self.on_event)
+        # By the reference engine: what it gives must not depend on what this machine was measured to be fast with.
+        return Upscaler(replace(self.options, precision="fp32", engine="torch"), self.on_event)
 
     def team(self, at_most: int) -> list[Upscaler]:
         """One for each of the options' devices, itself first; the others are made when first asked for."""
         for device in self.devices[1 + len(self._others) : at_most]:
-            self._others.append(Upscaler(replace(self.options, device=str(device)), self.on_event))
+            # Of one engine, as they make one video, and as the journal names one.
+            engine = self._engine.info.engine if self.is_network else self.options.engine
+            other = replace(self.options, device=str(device), engine=engine)
+            self._others.append(Upscaler(other, self.on_event))
         members = [self, *self._others][:at_most]
         num_sharing = len(members) if self.device.type == "cpu" else 1
         for member in members:
@@ -129,10 +136,14 @@ class Upscaler:
         return members
 
     def _load_engine(self, on_event: OnEvent) -> Engine:
-        denoises, precision = self.options.denoise < 1, self.precision
+        denoises, engine = self.options.denoise < 1, self.options.engine
+        if engine != "auto":
+            find_engine(engine)  # says what is wrong with the name, whatever the model is
         if self.model.path is None:
             if denoises:
                 raise UsageError(f"denoise needs realesr-general-x4v3; {self.model.name} is no network")
+            if engine != "auto":
+                raise UsageError(f"engine {engine} was asked for, but {self.model.name} is no network; use auto")
             self._kernel = cast(Kernel, self.model.name)
         if self.options.blend == 0:
             self._kernel = "lanczos"
@@ -141,7 +152,16 @@ class Upscaler:
         network = load_network(self.model.path)
         if denoises:
             network = self._denoised(network, on_event)
-        return TorchEngine(network, self.device, precision)
+        chosen = choose_engine(engine, network, self.device, self.precision, self._measured(network))
+        self.engine_reason = chosen.reason
+        return chosen.open(network, self.device, self.precision)
+
+    def _measured(self, network: Network) -> list[Measurement]:
+        try:
+            return recall_measured(measured_key(network, self.device, self.precision))
+        except ValueError as error:
+            self.on_event(Notice(text=str(error)))
+            return []
 
     def _precision(self) -> Literal["fp32", "fp16"]:
         if self.options.precision == "auto":

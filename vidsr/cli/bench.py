@@ -28,6 +28,7 @@ def command(
     size: Annotated[str, _list("--size", "Input sizes, such as 320x180; unset: by model")] = "",
     device: Annotated[str, _list("--device", "auto, cpu, cuda or cuda:N")] = "",
     precision: Annotated[str, _list("--precision", "auto, fp32 or fp16")] = "",
+    engine: Annotated[str, _list("--engine", "Engines by name, see `vidsr doctor`; unset: auto")] = "",
     scale: Annotated[str, _list("--scale", "Output size over input size; unset: 2")] = "",
     clip: Annotated[
         Path | None, typer.Option("--clip", help="A video instead of the drawn one.", show_default=False)
@@ -51,7 +52,13 @@ def command(
         raise UsageError(f"{plot}: plots are drawn as .svg; every browser shows and converts them")
     axes = {
         name: [value.strip() for value in given.split(",") if value.strip()]
-        for name, given in (("model", model), ("device", device), ("precision", precision), ("scale", scale))
+        for name, given in (
+            ("model", model),
+            ("device", device),
+            ("precision", precision),
+            ("engine", engine),
+            ("scale", scale),
+        )
     }
     sizes = [text.strip() for text in size.split(",") if text.strip()]
     cases = make_cases(axes, sizes, clip=clip, is_full=full, seconds=seconds, num_rounds=rounds)

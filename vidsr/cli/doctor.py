@@ -17,8 +17,9 @@ _PACKAGES = ("torch", "av", "numpy", "safetensors", "decord2", "sr-vulkan-model-
 
 @exits
 def command() -> None:
-    """Show versions, devices, encoders and weights of this machine."""
+    """Show versions, devices, engines, encoders and weights of this machine."""
     from vidsr.engines.devices import describe_devices  # torch takes seconds to import
+    from vidsr.engines.table import ENGINES
 
     print(f"vidsr       {__version__}, Python {platform.python_version()}, {platform.platform()}")
     for package in _PACKAGES:
@@ -27,6 +28,10 @@ def command() -> None:
         print(f"ffmpeg      {library} {version}")
     for line in describe_devices():
         print(f"device      {line}")
+    for row in ENGINES:
+        absent = row.why_absent()
+        state = "yes" if absent is None else "no"
+        print(f"engine      {row.name:<12} {state}, {row.summary}{f': {absent}' if absent else ''}")
     for name, encoder in {**ENCODERS, **PICTURE_ENCODERS}.items():
         print(f"encoder     {name:<12} {'yes' if _has(name) else 'no'}, {encoder.summary}")
     for entry in CATALOGUE:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vidsr import __version__
-from vidsr.cli import bench, doctor, models, preview, probe, status, upscale, verify
+from vidsr.cli import bench, doctor, models, preview, probe, status, tune, upscale, verify
 from vidsr.cli.exits import Debug
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("preview")(preview.command)
 app.command("probe")(probe.command)
 app.command("status")(status.command)
 app.command("verify")(verify.command)
+app.command("tune")(tune.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
 app.add_typer(models.app, name="models")

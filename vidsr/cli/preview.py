@@ -32,6 +32,7 @@ def command(
     blend: arg.Blend = None,
     device: arg.Device = None,
     precision: arg.Precision = None,
+    engine: arg.Engine = None,
     tile: arg.Tile = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the sheet if it exists.")] = False,
 ) -> None:

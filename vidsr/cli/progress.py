@@ -30,10 +30,11 @@ def make_drawer(*, as_json: bool) -> Drawer:
 
 def _started_lines(event: Started) -> list[str]:
     (width, height), (out_width, out_height) = event.source_size, event.target_size
-    return [
+    lines = [
         f"{event.source} ({width}x{height}) -> {event.target} ({out_width}x{out_height}, {event.codec})",
         f"model {event.model} ({event.model_reason}), on {event.device}",
     ]
+    return [*lines, f"engine {event.engine} ({event.engine_reason})"] if event.engine_reason else lines
 
 
 def _finished_line(event: Finished) -> str:

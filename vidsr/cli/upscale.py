@@ -63,6 +63,7 @@ def command(
     blend: arg.Blend = None,
     device: arg.Device = None,
     precision: arg.Precision = None,
+    engine: arg.Engine = None,
     tile: arg.Tile = None,
     batch: arg.Batch = None,
     codec: arg.Codec = None,
@@ -209,6 +210,8 @@ def _print_estimate(run: Run, as_json: bool) -> None:
     width, height = estimate.target_size
     print(f"{run.prepared.source.path} -> {run.prepared.target} ({width}x{height}, {run.prepared.encoder.name})")
     print(f"model {run.upscaler.model.name} ({run.upscaler.model.reason})")
+    if run.upscaler.engine_reason:
+        print(f"engine {run.upscaler.engine_info.engine} ({run.upscaler.engine_reason})")
     for text in [*run.prepared.notes(), *run.prepared.losses()]:
         print(f"note: {text}")
     print(

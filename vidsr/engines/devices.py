@@ -87,12 +87,30 @@ def device_name(device: torch.device) -> str:
     """What people call it, e.g. "NVIDIA H100" or "Intel(R) Xeon(R) (2 threads)"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
+    return f"{_processor_name()} ({torch.get_num_threads()} threads)"
+
+
+def machine_name(device: torch.device) -> str:
+    """The same by what there is and not by what is used of it, e.g. "Intel(R) Xeon(R), 2 processors"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_processor_name()}, {num_processors()} processors"
+
+
+def num_processors() -> int:
+    """Logical processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _processor_name() -> str:
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         lines = cpuinfo.read_text(errors="replace").splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    return f"{name} ({torch.get_num_threads()} threads)"
+    return name
 
 
 def device_names(devices: Sequence[torch.device]) -> str:
@@ -139,8 +157,12 @@ def describe_devices() -> list[str]:
 
 
 @contextmanager
-def memory_errors(device: torch.device, what: str) -> Iterator[None]:
-    """Turn what torch and the C library raise when memory runs out into a DeviceMemoryError that says on what."""
+def memory_errors(device: torch.device, what: str, words: tuple[str, ...] = ()) -> Iterator[None]:
+    """Turn what torch and the C library raise when memory runs out into a DeviceMemoryError that says on what.
+
+    Args:
+        words: further ones that mean the same in the text of a RuntimeError.
+    """
     message = f"{device} ran out of memory on {what}; try a smaller --tile or --batch"
     try:
         yield
@@ -150,6 +172,6 @@ def memory_errors(device: torch.device, what: str) -> Iterator[None]:
         raise DeviceMemoryError(message) from error
     except RuntimeError as error:
         # Neither the CPU's allocator nor CUDA's libraries and driver have an exception type of their own.
-        if any(words in str(error) for words in _OUT_OF_MEMORY):
+        if any(word in str(error) for word in (*_OUT_OF_MEMORY, *words)):
             raise DeviceMemoryError(message) from error
         raise

@@ -13,6 +13,7 @@ from torch import Tensor
 from vidsr.engines.base import EngineInfo
 from vidsr.engines.devices import memory_errors
 from vidsr.models.compact import SRVGGNetCompact
+from vidsr.models.folded import fold
 from vidsr.models.loading import Network
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
@@ -22,16 +23,27 @@ _COMPACT_MAPS, _RRDB_MAPS = 5, 4
 
 
 class TorchEngine:
-    """Runs a network eagerly with PyTorch."""
+    """Runs a network eagerly with PyTorch.
 
-    def __init__(self, network: Network, device: torch.device, precision: Literal["fp32", "fp16"]) -> None:
+    `num_threads` is of the whole process, as PyTorch has one setting for all it computes on the CPU.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        device: torch.device,
+        precision: Literal["fp32", "fp16"],
+        *,
+        num_threads: int | None = None,
+    ) -> None:
         if device.type == "cpu":
             _keep_freed_memory()
+        if num_threads is not None:
+            torch.set_num_threads(num_threads)
         self._dtype = _DTYPES[precision]
+        folded = fold(network, sharing=precision == "fp32")
         # Channels last is what tensor cores want, and on the CPU 10 to 20 % faster than planes.
-        self._network = network.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        compact = isinstance(network, SRVGGNetCompact)
-        num_maps = _COMPACT_MAPS if compact else _RRDB_MAPS * network.scale**2
+        self._network = folded.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._info = EngineInfo(
             engine="torch",
             device=device,
@@ -39,7 +51,7 @@ class TorchEngine:
             scale=network.scale,
             reach_px=network.reach_px,
             align_px=network.align_px,
-            bytes_per_pixel=64 * num_maps * self._dtype.itemsize,
+            bytes_per_pixel=peak_bytes_per_pixel(network, self._dtype),
             flops_per_pixel=network.flops_per_input_pixel,
         )
 
@@ -50,9 +62,19 @@ class TorchEngine:
     def run(self, rgb_nchw: Tensor) -> Tensor:
         num_frames, _, height, width = rgb_nchw.shape
         with memory_errors(self._info.device, f"{num_frames} frames of {width}x{height}"), torch.inference_mode():
-            x = rgb_nchw.to(dtype=self._dtype, memory_format=torch.channels_last)
-            out: Tensor = self._network(x)
-            return out.to(dtype=torch.float32, memory_format=torch.contiguous_format)
+            return self.compute(rgb_nchw)
+
+    def compute(self, rgb_nchw: Tensor) -> Tensor:
+        """What `run` does, with PyTorch's own errors."""
+        x = rgb_nchw.to(dtype=self._dtype, memory_format=torch.channels_last)
+        out: Tensor = self._network(x)
+        return out.to(dtype=torch.float32, memory_format=torch.contiguous_format)
+
+
+def peak_bytes_per_pixel(network: Network, dtype: torch.dtype) -> int:
+    """What a network takes at most, in bytes per input pixel and frame."""
+    num_maps = _COMPACT_MAPS if isinstance(network, SRVGGNetCompact) else _RRDB_MAPS * network.scale**2
+    return 64 * num_maps * dtype.itemsize
 
 
 @cache

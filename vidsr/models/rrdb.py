@@ -12,8 +12,8 @@ Upsampler = Literal["nearest+conv", "pixelshuffle"]
 
 # Networks below 4x were built by folding pixels into channels, so that the body still upsamples by four.
 _FOLD_OF_SCALE = {1: 4, 2: 2, 4: 1, 8: 1}
-_SLOPE = 0.2
-_RESIDUAL_WEIGHT = 0.2
+NEGATIVE_SLOPE = 0.2
+RESIDUAL_WEIGHT = 0.2
 
 
 def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:
@@ -22,7 +22,7 @@ def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:
 
 def _activate(x_nchw: Tensor) -> Tensor:
     # In place is safe for autograd here: a convolution does not need its own output to differentiate.
-    return F.leaky_relu(x_nchw, _SLOPE, inplace=True)
+    return F.leaky_relu(x_nchw, NEGATIVE_SLOPE, inplace=True)
 
 
 class ResidualDenseBlock(nn.Module):
@@ -44,7 +44,7 @@ class ResidualDenseBlock(nn.Module):
         x3 = _activate(self.conv3(torch.cat((x, x1, x2), 1)))
         x4 = _activate(self.conv4(torch.cat((x, x1, x2, x3), 1)))
         residual: Tensor = self.conv5(torch.cat((x, x1, x2, x3, x4), 1))
-        return residual.mul_(_RESIDUAL_WEIGHT).add_(x)
+        return residual.mul_(RESIDUAL_WEIGHT).add_(x)
 
 
 class RRDB(nn.Module):
@@ -58,7 +58,7 @@ class RRDB(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         residual: Tensor = self.rdb3(self.rdb2(self.rdb1(x)))
-        return residual.mul_(_RESIDUAL_WEIGHT).add_(x)
+        return residual.mul_(RESIDUAL_WEIGHT).add_(x)
 
 
 class RRDBNet(nn.Module):
@@ -118,8 +118,13 @@ class RRDBNet(nn.Module):
     def _shuffling_layers(self, num_features: int) -> list[nn.Module]:
         layers: list[nn.Module] = []
         for _ in range(self._num_doublings):
-            layers += [_conv(num_features, 4 * num_features), nn.PixelShuffle(2), nn.LeakyReLU(_SLOPE, True)]
+            layers += [_conv(num_features, 4 * num_features), nn.PixelShuffle(2), nn.LeakyReLU(NEGATIVE_SLOPE, True)]
         return layers
+
+    @property
+    def upsampling_convs(self) -> list[nn.Conv2d]:
+        """Of the nearest+conv upsampler, one for each doubling."""
+        return [getattr(self, f"conv_up{i + 1}") for i in range(self._num_doublings)]
 
     @property
     def scale(self) -> int:
@@ -169,24 +174,33 @@ class RRDBNet(nn.Module):
         return (2.0**level / self._fold) ** 2
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
+        return self.picture(self._upsampled(self.features(x, self.body)), x.shape[-2], x.shape[-1])
+
+    def features(self, x: Tensor, body: nn.Module) -> Tensor:
+        """All that is computed before the first doubling, with this body or one that gives the same."""
         if self._fold > 1:
-            x = F.pixel_unshuffle(_pad_to_multiple(x, self._fold), self._fold)
+            x = F.pixel_unshuffle(pad_to_multiple(x, self._fold), self._fold)
         x = self.conv_first(x)
-        x = self.conv_body(self.body(x)).add_(x)
+        residual: Tensor = self.conv_body(body(x))
+        return residual.add_(x)
+
+    def _upsampled(self, x: Tensor) -> Tensor:
         if self.upsampler_kind == "pixelshuffle":
-            x = self.upsampler(x)
-        else:
-            for i in range(self._num_doublings):
-                conv = getattr(self, f"conv_up{i + 1}")
-                x = _activate(conv(F.interpolate(x, scale_factor=2.0, mode="nearest")))
+            out: Tensor = self.upsampler(x)
+            return out
+        for conv in self.upsampling_convs:
+            x = _activate(conv(F.interpolate(x, scale_factor=2.0, mode="nearest")))
+        return x
+
+    def picture(self, x: Tensor, height: int, width: int) -> Tensor:
+        """What the doubled features show, for an input of that height and width."""
         # One expression each: at full size every tensor kept by a name would cost 64 channels.
         x = _activate(self.conv_hr(x))
         x = self.conv_last(x)
         return x[..., : height * self._scale, : width * self._scale]
 
 
-def _pad_to_multiple(x_nchw: Tensor, multiple: int) -> Tensor:
+def pad_to_multiple(x_nchw: Tensor, multiple: int) -> Tensor:
     """Grows the right and bottom sides by reflection, or by repetition in pictures too small for it."""
     height, width = x_nchw.shape[-2:]
     right, bottom = -width % multiple, -height % multiple

@@ -198,9 +198,11 @@ def _difference(stored: Mapping[str, object], wanted: Mapping[str, object], fold
         if before.get(key) != now.get(key)
     ]
     what = "; ".join(changed) or "its frames are cut otherwise"
+    # Of what `auto` decides, the engine is what a measurement can change between two runs of one command.
+    how = f" (--engine {before['engine']})" if before.get("engine", now.get("engine")) != now.get("engine") else ""
     return (
         f"{folder}: holds a run that was begun differently: {what}. "
-        "Run it as it was begun, choose another target, or start over with --restart"
+        f"Run it as it was begun{how}, choose another target, or start over with --restart"
     )
 
 

@@ -1,0 +1,102 @@
+"""`vidsr tune`: which engine is fastest here, measured and kept."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vidsr.cli import arguments as arg
+from vidsr.cli.exits import exits
+from vidsr.errors import UsageError, WeightsMissingError
+
+if TYPE_CHECKING:
+    from vidsr.engines.measured import Measurement
+    from vidsr.engines.table import RunPrecision
+    from vidsr.measure.tune import Tuned
+
+_HEADER = "  engine        threads       size       fps        PSNR  max levels"
+
+
+@exits
+def command(
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="A network to tune, may be repeated; unset: all whose weights are here."),
+    ] = None,
+    device: arg.Device = None,
+    precision: arg.Precision = None,
+    seconds: Annotated[float, typer.Option("--seconds", min=0, help="About how long it may take in all.")] = 120,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each network.")] = False,
+) -> None:
+    """Measure all engines on this machine; --engine auto uses the result."""
+    from vidsr.engines import measured  # torch takes seconds to import
+    from vidsr.engines.devices import machine_name, resolve_device
+    from vidsr.measure.tune import network_of, networks_here, tune
+
+    on_device = resolve_device(device or "auto")
+    computes_in = _precision(precision or "auto", on_device.type)
+    networks = {name: network_of(name) for name in models} if models else networks_here()
+    if not networks:
+        raise WeightsMissingError("no network's weights are on this machine; `vidsr models fetch NAME` gets some")
+    end = time.perf_counter() + seconds
+    if not as_json:
+        print(f"on {machine_name(on_device)}, {computes_in}; kept in {measured.measured_path()}")
+    seen: set[str] = set()
+    for index, (name, network) in enumerate(networks.items()):
+        key = measured.measured_key(network, on_device, computes_in)
+        left = end - time.perf_counter()
+        if key in seen or (seen and left <= 0):
+            if not as_json:
+                print(f"{name}: {'as fast as another above' if key in seen else 'not measured, the time is over'}")
+            continue
+        seen.add(key)
+        if not as_json:
+            print(f"{name}\n{_HEADER}")
+        share = max(left, 0.0) / (len(networks) - index)
+        tuned = tune(name, network, on_device, computes_in, share, _ignore if as_json else _print_measurement)
+        if as_json:
+            print(json.dumps(_as_object(tuned, key)), flush=True)
+        else:
+            print(f"  auto: {tuned.chosen.row.name}, {tuned.chosen.reason}")
+
+
+def _precision(asked: str, device_type: str) -> RunPrecision:
+    if asked == "fp32" or (asked == "auto" and device_type == "cpu"):
+        return "fp32"
+    if asked == "fp16" and device_type == "cpu":
+        raise UsageError("precision fp16 was asked for on the CPU, where nothing computes in it; use fp32 or auto")
+    if asked in ("fp16", "auto"):
+        return "fp16"
+    raise UsageError(f"precision is {asked!r}; it must be auto, fp32 or fp16")
+
+
+def _print_measurement(name: str, found: Measurement) -> None:
+    from vidsr.engines.measured import LEAST_PSNR_DB, MOST_LEVELS
+
+    what = f"  {found.engine:<14} {found.num_threads or '-':>6} {found.size:>10}"
+    if found.error is not None:
+        print(f"{what}  failed: {found.error}", flush=True)
+        return
+    limits = f"{LEAST_PSNR_DB:g} dB and {MOST_LEVELS:g} levels are the limit"
+    verdict = "" if found.passed else f"  never chosen: {limits}"
+    numbers = f"{found.frames_per_second:9.3f} {found.psnr_db:8.1f} dB {found.max_levels:11.4f}"
+    print(f"{what} {numbers}{verdict}", flush=True)
+
+
+def _ignore(name: str, found: Measurement) -> None:
+    pass
+
+
+def _as_object(tuned: Tuned, key: str) -> dict[str, object]:
+    return {
+        "model": tuned.model,
+        "key": key,
+        "engine": tuned.chosen.row.name,
+        "num_threads": tuned.chosen.num_threads,
+        "reason": tuned.chosen.reason,
+        "measurements": [{**asdict(m), "passed": m.passed} for m in tuned.measurements],
+    }
