@@ -118,7 +118,8 @@ class Upscaler:
         if self._engine.info.precision == "fp32":
             return self
         # By the reference engine: what it gives must not depend on what this machine was measured to be fast with.
-        return Upscaler(replace(self.options, precision="fp32", engine="torch"), self.on_event)
+        engine = self.options.engine if isinstance(self._engine, IdentityEngine) else "torch"
+        return Upscaler(replace(self.options, precision="fp32", engine=engine), self.on_event)
 
     def team(self, at_most: int) -> list[Upscaler]:
         """One for each of the options' devices, itself first; the others are made when first asked for."""
