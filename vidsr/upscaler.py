@@ -118,7 +118,7 @@ class Upscaler:
         if self._engine.info.precision == "fp32":
             return self
         # By the reference engine: what it gives must not depend on what this machine was measured to be fast with.
-        engine = self.options.engine if isinstance(self._engine, IdentityEngine) else "torch"
+        engine = "torch" if self.engine_reason else self.options.engine  # of a network only
         return Upscaler(replace(self.options, precision="fp32", engine=engine), self.on_event)
 
     def team(self, at_most: int) -> list[Upscaler]:
