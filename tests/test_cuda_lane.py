@@ -199,7 +199,8 @@ def meta_worker(source_name, target_name, model, turned, **given):
         PictureFormat(width=width, height=height, layout=pixel_layout(name), color=color)
         for name, width, height in ((source_name, 21, 17), (target_name, 42, 34))
     )
-    upscaler = Upscaler(UpscaleOptions(model=model, device="cpu", **given))
+    engine = "torch" if model.startswith("real") else "auto"
+    upscaler = Upscaler(UpscaleOptions(model=model, device="cpu", engine=engine, **given))
     upscaler.device = torch.device("meta")
     network = getattr(upscaler._engine, "_network", None)
     if network is not None:

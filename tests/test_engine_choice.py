@@ -115,7 +115,7 @@ def test_without_a_network_there_is_no_engine():
     assert (upscaler.engine_info.engine, upscaler.engine_reason) == ("none", "")
     with pytest.raises(UsageError, match="engine torch was asked for, but nearest is no network; use auto"):
         Upscaler(UpscaleOptions(model="nearest", device="cpu", engine="torch"))
-    with pytest.raises(UsageError, match="engine is 'nonsense'; it must be auto, torch"):
+    with pytest.raises(UsageError, match="engine is 'nonsense'; it must be auto, winograd or torch"):
         Upscaler(UpscaleOptions(model="nearest", device="cpu", engine="nonsense"))
 
 

@@ -206,7 +206,7 @@ def test_memory_is_counted_for_all(clip, tmp_path, monkeypatch):
 
 def test_what_shares_a_memory_begins_with_its_share_and_all_with_the_same_tiles(monkeypatch):
     monkeypatch.setattr("vidsr.upscaler.free_bytes", lambda device: 2 * 1280 * 300 * 300)
-    upscaler = Upscaler(UpscaleOptions(model="realesr-animevideov3", device="cpu,cpu", scale=4))
+    upscaler = Upscaler(UpscaleOptions(model="realesr-animevideov3", device="cpu,cpu", scale=4, engine="torch"))
     assert upscaler.engine_info.bytes_per_pixel == 1280
     alone = upscaler.tile_px_for((300, 300), (1200, 1200))
     members = upscaler.team(at_most=2)

@@ -44,6 +44,7 @@ class Case:
 ROUNDING, HALF = 1e-5, 2 / 255
 # (engine, device, precision, its attribute that does the work, how far it may be from the reference)
 RUNS = [
+    ("winograd", "cpu", "fp32", "_compute", ROUNDING),
     ("torch", "cpu", "fp32", "_network", ROUNDING),
     ("torch", "cuda:0", "fp16", "_network", HALF),
     ("cuda-graphs", "cuda:0", "fp16", "_compute", HALF),

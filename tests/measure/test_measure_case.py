@@ -79,7 +79,7 @@ def check(figures):
 
 
 def test_a_network(tiny, tmp_path):
-    options = UpscaleOptions(model=str(tiny), device="cpu", scale=Fraction(2), preset="ultrafast")
+    options = UpscaleOptions(model=str(tiny), device="cpu", engine="torch", scale=Fraction(2), preset="ultrafast")
     figures = measure(Case(options=options, size=(64, 48), seconds=0.1, num_rounds=2), tmp_path)
     check(figures)
     assert (figures.size, figures.target_size, figures.batch) == ((64, 48), (128, 96), 1)

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import torch
 
 from vidsr import __version__
-from vidsr.engines import compiled, graphs, openvino
+from vidsr.engines import compiled, graphs, openvino, winograd
 from vidsr.engines.base import Engine
 from vidsr.engines.torch import TorchEngine
 from vidsr.errors import UsageError
@@ -88,6 +88,15 @@ class EngineRow:
 
 # The first of those by default that can run a network is what `auto` takes where nothing was measured.
 ENGINES: tuple[EngineRow, ...] = (
+    EngineRow(
+        name="winograd",
+        summary="our own kernels for the processor, a quarter of the multiplications",
+        precisions={"cpu": ("fp32",)},
+        open=winograd.WinogradEngine,
+        why_absent=winograd.why_absent,
+        supports=winograd.supports,
+        by_default=True,
+    ),
     EngineRow(
         name="torch",
         summary="PyTorch, one operation after the other; the reference",
