@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def engines_here(network: Network) -> dict[str, Engine]:
-    able = [row for row in ENGINES if row.why_not(network, _CPU, "fp32") is None and not row.by_name_only]
+    able = [row for row in ENGINES if row.why_not(network, _CPU, "fp32") is None]
     return {row.name: row.open(copy.deepcopy(network), _CPU, "fp32") for row in able}
 
 

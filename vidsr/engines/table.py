@@ -70,7 +70,7 @@ class EngineRow:
     supports: Callable[[Network], str | None] = _runs_all  # why it cannot run a network; None: it can
     version: Callable[[], str] = _of_vidsr  # of all that decides its speed; where it is here
     uses_threads: bool = True  # whether their number matters to its speed on the CPU
-    by_name_only: bool = False  # neither measured nor chosen by `auto`: its first frame costs more than a clip
+    by_name_only: bool = False  # neither measured nor chosen by `auto`; the row says why
     by_default: bool = False  # whether `auto` takes it on a machine that was not measured
 
     def why_not(self, network: Network, device: torch.device, precision: RunPrecision) -> str | None:
@@ -120,7 +120,7 @@ ENGINES: tuple[EngineRow, ...] = (
         open=compiled.CompiledEngine,
         why_absent=compiled.why_absent,
         version=_of_torch,
-        by_name_only=True,
+        by_name_only=True,  # compiling takes longer than a clip
     ),
     EngineRow(
         name="openvino",
@@ -130,6 +130,7 @@ ENGINES: tuple[EngineRow, ...] = (
         why_absent=openvino.why_absent,
         supports=openvino.supports,
         version=_of_openvino,
+        by_name_only=True,  # with it in the process, threads that are woken by a signal have crashed
     ),
     EngineRow(
         name="openvino-gpu",
@@ -139,6 +140,7 @@ ENGINES: tuple[EngineRow, ...] = (
         why_absent=partial(openvino.why_absent, "GPU"),
         supports=openvino.supports,
         version=_of_openvino,
+        by_name_only=True,  # as above
         uses_threads=False,
     ),
 )
