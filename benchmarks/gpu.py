@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -172,7 +172,9 @@ def speed(case: Case, device: torch.device, folder: Path) -> dict[str, Any]:
     weights, clip = folder / f"{case.name}.pth", folder / f"{case.name}.mkv"
     torch.save(random_weights(case.make), weights)
     make_clip(clip, case.size, case.num_frames)
-    options = UpscaleOptions(model=str(weights), device=str(device), scale=Fraction(2), preset="ultrafast", crf=30)
+    options = UpscaleOptions(
+        model=str(weights), device=str(device), engine="torch", scale=Fraction(2), preset="ultrafast", crf=30
+    )
     upscaler = Upscaler(options)
     run_once(clip, folder, options, upscaler, stop=8)  # to warm up: algorithms are searched, memory is taken
     prepared = prepare(clip, folder / "x.mp4", options)
@@ -199,7 +201,7 @@ def speed(case: Case, device: torch.device, folder: Path) -> dict[str, Any]:
     if device.type == "cuda":
         row["peak_gpu_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
         if torch.cuda.device_count() > 1:
-            every = UpscaleOptions(model=str(weights), device="cuda:all", scale=Fraction(2), preset="ultrafast", crf=30)
+            every = replace(options, device="cuda:all")
             row["all_gpus"] = run_once(clip, folder, every, Upscaler(every))
     return row
 
