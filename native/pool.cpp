@@ -6,19 +6,20 @@ Pool::Pool(int num_threads) : num_threads_(num_threads) {
     try {
         for (int index = 1; index < num_threads; ++index) threads_.emplace_back(&Pool::serve, this, index);
     } catch (...) {
-        this->~Pool();  // those that were started
+        stop();  // those that were started
         throw;
     }
 }
 
-Pool::~Pool() {
+Pool::~Pool() { stop(); }
+
+void Pool::stop() {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         stops_ = true;
     }
     wake_.notify_all();
     for (std::thread& thread : threads_) thread.join();
-    threads_.clear();
 }
 
 void Pool::run(const std::function<void(int)>& work) {

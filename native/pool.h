@@ -23,6 +23,7 @@ public:
 
 private:
     void serve(int index);
+    void stop();
 
     const int num_threads_;
     std::mutex mutex_;

@@ -176,6 +176,33 @@ def test_running_out_of_memory_is_said_and_the_engine_goes_on():
     assert ended.stdout == "said so\n", ended.stderr
 
 
+SHORT_OF_THREADS = """
+import resource, torch
+from pathlib import Path
+from vidsr.engines.winograd import WinogradEngine
+from vidsr.models.compact import SRVGGNetCompact
+
+torch.set_num_threads(1)
+network = SRVGGNetCompact(scale=1, num_convs=1).eval().requires_grad_(False)
+used = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
+resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30),) * 2)  # each thread takes 8 MiB for its stack
+for _ in range(3):
+    try:
+        WinogradEngine(network, torch.device("cpu"), "fp32", num_threads=4000)
+    except RuntimeError as error:
+        print(error)
+WinogradEngine(network, torch.device("cpu"), "fp32", num_threads=2).run(torch.rand(1, 3, 8, 8))
+"""
+
+
+@needs_library
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
+def test_threads_that_cannot_be_started_are_told_and_the_others_end():
+    ended = subprocess.run([sys.executable, "-c", SHORT_OF_THREADS], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "the winograd engine failed with status 2\n" * 3
+
+
 @needs_library
 def test_tensors_that_the_kernels_cannot_read_are_refused():
     engine = WinogradEngine(make_network("compact"), CPU, "fp32")
