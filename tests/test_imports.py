@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1] / "vidsr"
 # Each room may import those of the rows above its own, and of its own row only itself. The pipeline knows threads and
 # queues alone.
 LADDER = [
-    {"errors", "options", "frames", "events", "fingerprint", "tally"},
+    {"errors", "options", "frames", "events", "fingerprint", "tally", "allowance"},
     {
         *("color", "guard", "light", "resample", "bands", "stopwatch", "tiling", "regions", "geometry"),
         *("download", "store", "recipes"),

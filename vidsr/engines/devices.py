@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from vidsr import allowance
 from vidsr.errors import DeviceError, DeviceMemoryError
 
 _OUT_OF_MEMORY = (
@@ -74,10 +75,15 @@ def resolve_devices(names: str) -> tuple[torch.device, ...]:
 
 
 def settle(device: torch.device) -> None:
-    """Let what is called fp32 be that on CUDA, for the whole process: torch's convolutions otherwise use TF32 there.
+    """What is right for the whole process before it computes on a device.
 
-    TF32 keeps 10 bits of each factor, no more than fp16 does.
+    What is called fp32 is that: torch's convolutions otherwise use TF32 on CUDA, which keeps 10 bits of each factor, no
+    more than fp16 does. And torch has no more threads than processors were granted: it counts those of a container's
+    host, whose threads would then wait for each other with most of them held back.
     """
+    granted = allowance.num_processors()
+    if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > granted:
+        torch.set_num_threads(granted)
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
@@ -94,14 +100,7 @@ def machine_name(device: torch.device) -> str:
     """The same by what there is and not by what is used of it, e.g. "Intel(R) Xeon(R), 2 processors"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{_processor_name()}, {num_processors()} processors"
-
-
-def num_processors() -> int:
-    """Logical processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return f"{_processor_name()}, {allowance.num_processors()} processors"
 
 
 def _processor_name() -> str:
@@ -130,19 +129,12 @@ def shared_threads(num_workers: int) -> Iterator[Callable[[], None]]:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that could be allocated now, in bytes: of the GPU, or of this machine."""
+    """Memory that could be allocated now, in bytes: of the GPU, or what this process may still take of its machine."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return free + reusable
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return 4 << 30  # a system that tells nothing: what every machine with torch on it can be expected to have
+    return allowance.free_bytes()
 
 
 def describe_devices() -> list[str]:

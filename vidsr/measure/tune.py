@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from vidsr import store
+from vidsr.allowance import num_processors
 from vidsr.engines.base import Engine
 from vidsr.engines.choice import ChosenEngine, choose_engine
-from vidsr.engines.devices import memory_errors, num_processors, settle
+from vidsr.engines.devices import memory_errors, settle
 from vidsr.engines.measured import Measurement, measured_key, remember_measured
 from vidsr.engines.table import ENGINES, EngineRow, RunPrecision
 from vidsr.errors import UsageError, VidsrError
