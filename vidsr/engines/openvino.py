@@ -104,7 +104,7 @@ def _core() -> Any:
 
     On Linux a core's plugin for the CPU gives the thread that first uses it a stack for signal handlers, and frees that
     when the core and all it compiled are gone. With two cores that end in the order they began, or one that ends in
-    another thread, the thread keeps a freed stack, and the next Ctrl-C is a segmentation fault (2026.4).
+    another thread, the thread keeps a freed stack, and the next Ctrl-C is a segmentation fault (2025.1 to 2026.4).
     """
     with _core_lock:
         return _make_core()
