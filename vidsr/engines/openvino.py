@@ -5,6 +5,7 @@ The network is written down in OpenVINO's own operations: nothing is traced or c
 
 from __future__ import annotations
 
+import threading
 from functools import cache, partial
 from typing import Any, Literal
 
@@ -22,6 +23,8 @@ from vidsr.models.rrdb import NEGATIVE_SLOPE, RESIDUAL_WEIGHT, ResidualDenseBloc
 _UNIT_NAMES = {"CPU": "processor", "GPU": "graphics unit"}
 # What OpenVINO and the libraries below it say when memory runs out; it has no exception type of its own.
 _MEMORY_WORDS = ("bad_alloc", "out of memory", "allocate", "CL_OUT_OF", "CL_MEM_OBJECT_ALLOCATION_FAILURE")
+
+_core_lock = threading.Lock()
 
 
 class OpenVinoEngine:
@@ -44,12 +47,10 @@ class OpenVinoEngine:
         num_threads: int | None = None,
         unit: Literal["CPU", "GPU"] = "CPU",
     ) -> None:
-        import openvino
-
         config: dict[str, object] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if unit == "CPU" and num_threads is not None:
             config["INFERENCE_NUM_THREADS"] = num_threads
-        self._compile = partial(openvino.Core().compile_model, build_model(network), unit, config)
+        self._compile = partial(_core().compile_model, build_model(network), unit, config)
         try:
             self._request: Any = self._compile().create_infer_request()
         except RuntimeError as error:
@@ -98,18 +99,36 @@ class OpenVinoEngine:
         return out_nchw
 
 
+def _core() -> Any:
+    """The one `openvino.Core` of this process, which lives as long as it.
+
+    On Linux a core's plugin for the CPU gives the thread that first uses it a stack for signal handlers, and frees that
+    when the core and all it compiled are gone. With two cores that end in the order they began, or one that ends in
+    another thread, the thread keeps a freed stack, and the next Ctrl-C is a segmentation fault (2025.1 to 2026.4).
+    """
+    with _core_lock:
+        return _make_core()
+
+
+@cache
+def _make_core() -> Any:
+    import openvino
+
+    return openvino.Core()
+
+
 @cache
 def _units() -> tuple[str, ...] | str:
     """The units OpenVINO sees here, or why it sees none."""
     try:
-        import openvino
+        core = _core()
     except ModuleNotFoundError as error:
         if error.name == "openvino":
             return "pip install 'vidsr[openvino]'"
         return f"openvino is installed but does not load: {error}"
     except ImportError as error:
         return f"openvino is installed but does not load: {error}"
-    return tuple(openvino.Core().available_devices)
+    return tuple(core.available_devices)
 
 
 def why_absent(unit: Literal["CPU", "GPU"] = "CPU") -> str | None:

@@ -130,7 +130,6 @@ ENGINES: tuple[EngineRow, ...] = (
         why_absent=openvino.why_absent,
         supports=openvino.supports,
         version=_of_openvino,
-        by_name_only=True,  # with it in the process, threads that are woken by a signal have crashed
     ),
     EngineRow(
         name="openvino-gpu",
@@ -140,7 +139,6 @@ ENGINES: tuple[EngineRow, ...] = (
         why_absent=partial(openvino.why_absent, "GPU"),
         supports=openvino.supports,
         version=_of_openvino,
-        by_name_only=True,  # as above
         uses_threads=False,
     ),
 )
