@@ -46,4 +46,16 @@ VIDSR_EXPORT int vidsr_network_run(vidsr::Network* network, const float* input, 
     }
 }
 
+// What the pictures between input and output take for this size, in bytes.
+VIDSR_EXPORT int vidsr_network_picture_bytes(vidsr::Network* network, int height, int width, double* num_bytes) {
+    try {
+        *num_bytes = double(network->picture_bytes(height, width));
+        return kDone;
+    } catch (const std::bad_alloc&) {
+        return kNoMemory;
+    } catch (const std::exception&) {
+        return kFailed;
+    }
+}
+
 VIDSR_EXPORT void vidsr_network_destroy(vidsr::Network* network) { delete network; }

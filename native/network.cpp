@@ -176,9 +176,10 @@ void Network::size_rings(int height) {
         if (!pictures_[i].is_local) ring_rows_[i] = height << pictures_[i].doublings;
 }
 
-void Network::place(int height, int width) {
+// How many floats the pictures take, and where in them each begins.
+std::size_t Network::lay_out(int height, int width) {
     placed_.assign(pictures_.size(), Picture{});
-    std::vector<std::size_t> begins(pictures_.size());
+    begins_.assign(pictures_.size() + 1, 0);
     std::size_t floats = 0, widest = 0;
     for (std::size_t i = 0; i < pictures_.size(); ++i) {
         Picture& picture = placed_[i];
@@ -187,12 +188,16 @@ void Network::place(int height, int width) {
         picture.width = width << pictures_[i].doublings;
         picture.num_rows = ring_rows_[i];
         picture.row_stride = std::ptrdiff_t{row_pixels(picture.width)} * picture.num_channels;
-        begins[i] = floats;
+        begins_[i] = floats;
         floats += std::size_t(picture.row_stride) * picture.num_rows;
         widest = std::max(widest, std::size_t(picture.row_stride));
     }
-    const std::size_t zero_row = floats;
-    floats += widest;
+    begins_.back() = floats;
+    return floats + widest;
+}
+
+void Network::place(int height, int width) {
+    const std::size_t floats = lay_out(height, width);
     if (floats > arena_floats_) {
         arena_.reset();  // before more is asked for
         arena_floats_ = 0;
@@ -201,8 +206,8 @@ void Network::place(int height, int width) {
     }
     std::memset(arena_.get(), 0, floats * sizeof(float));
     for (std::size_t i = 0; i < pictures_.size(); ++i) {
-        placed_[i].data = arena_.get() + begins[i];
-        placed_[i].zero_row = arena_.get() + zero_row;
+        placed_[i].data = arena_.get() + begins_[i];
+        placed_[i].zero_row = arena_.get() + begins_.back();
     }
     for (std::size_t i = 0; i < specs_.size(); ++i) {
         layers_[i].source = placed_[specs_[i].source];
@@ -210,6 +215,14 @@ void Network::place(int height, int width) {
         layers_[i].target = placed_[specs_[i].target];
         for (int n = 0; n < specs_[i].num_residuals; ++n) layers_[i].residuals[n] = placed_[specs_[i].residuals[n]];
     }
+}
+
+std::size_t Network::picture_bytes(int height, int width) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    height_ = width_ = 0;  // the plan that stood is overwritten
+    plan_steps(height);
+    size_rings(height);
+    return lay_out(height, width) * sizeof(float);
 }
 
 void Network::run(const float* input, int num, int height, int width, float* output) {

@@ -50,6 +50,9 @@ public:
     // input (num, in_channels, height, width) to output (num, out_channels, ...). Throws std::bad_alloc.
     void run(const float* input, int num, int height, int width, float* output);
 
+    // Memory that the pictures between input and output take for this size, whatever the number of frames.
+    std::size_t picture_bytes(int height, int width);
+
 private:
     struct Step {
         int layer;       // or kLast, which writes the output
@@ -67,6 +70,7 @@ private:
     void plan_steps(int height);
     int advance(int layer, const std::vector<int>& done, int height) const;
     void size_rings(int height);
+    std::size_t lay_out(int height, int width);
     void place(int height, int width);
     void read(const float* input, int begin, int end) const;
     void write(const float* input, int begin, int end, float* output) const;
@@ -87,6 +91,7 @@ private:
     std::vector<Step> steps_;
     std::vector<int> ring_rows_;
     std::vector<Picture> placed_;
+    std::vector<std::size_t> begins_;  // of them in the arena, in floats; last the row of zeros
     std::size_t scratch_floats_ = 0, arena_floats_ = 0;
     Memory arena_, scratch_;
 };

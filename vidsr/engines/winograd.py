@@ -25,8 +25,8 @@ _DONE, _NO_MEMORY = 0, 1
 _BAND_TILES = 4
 _SLOPE = _RESIDUAL_WEIGHT = 0.2  # of RRDBNet
 _MAX_RESIDUALS = 2
-# Of a local picture the rows that one band keeps, against all of them.
-_LOCAL_SHARE = 0.25
+# Of local pictures only the rows in use are kept: from 80 rows on equally many for every height.
+_PLANNED_HEIGHT_PX = 480
 _FLOATS = ctypes.POINTER(ctypes.c_float)
 
 
@@ -99,6 +99,7 @@ class WinogradEngine:
             _check(self._library.vidsr_network_create(ctypes.byref(spec), name, ctypes.byref(self._handle)))
         self._in_channels = plan.in_channels
         self._out_channels, self._doubled = plan.out_channels, plan.shuffle << plan.pictures[-1].doublings
+        bytes_per_pixel, bytes_per_column = self._memory()
         self._info = EngineInfo(
             engine="winograd",
             device=device,
@@ -106,7 +107,8 @@ class WinogradEngine:
             scale=network.scale,
             reach_px=network.reach_px,
             align_px=network.align_px,
-            bytes_per_pixel=plan.bytes_per_pixel() // self._fold**2,
+            bytes_per_pixel=bytes_per_pixel,
+            bytes_per_column=bytes_per_column,
             flops_per_pixel=network.flops_per_input_pixel,
         )
 
@@ -130,6 +132,21 @@ class WinogradEngine:
             out = torch.empty((num_frames, self._out_channels, *size))
             self._compute(x, out)
             return out[..., : height * self._info.scale, : width * self._info.scale].contiguous()
+
+    def _memory(self) -> tuple[int, int]:
+        """Bytes per pixel and per column of the input: of the pictures as the kernels plan them, and the tensors."""
+        height = width = _PLANNED_HEIGHT_PX
+        low, high = (self._picture_bytes(rows, width) / width for rows in (height, 2 * height))
+        of_pixel = (high - low) / height
+        of_column = low - height * of_pixel
+        num_values = self._in_channels + self._out_channels * self._doubled**2
+        copies = 1 if self._fold == 1 else 2  # before it is folded, and while what was padded is cut off
+        return int(of_pixel + 4 * num_values * copies) // self._fold**2, int(of_column) // self._fold
+
+    def _picture_bytes(self, height: int, width: int) -> float:
+        num_bytes = ctypes.c_double()
+        _check(self._library.vidsr_network_picture_bytes(self._handle, height, width, ctypes.byref(num_bytes)))
+        return num_bytes.value
 
     def _compute(self, x_nchw: Tensor, out_nchw: Tensor) -> None:
         """Fill `out_nchw`. What is wrong with the tensors is said here: the kernels would read beyond them."""
@@ -174,6 +191,11 @@ def _library() -> ctypes.CDLL:
         ctypes.POINTER(ctypes.c_void_p),
     )
     library.vidsr_network_run.argtypes = (ctypes.c_void_p, _FLOATS, *[ctypes.c_int] * 3, _FLOATS)
+    library.vidsr_network_picture_bytes.argtypes = (
+        ctypes.c_void_p,
+        *[ctypes.c_int] * 2,
+        ctypes.POINTER(ctypes.c_double),
+    )
     library.vidsr_network_destroy.argtypes = (ctypes.c_void_p,)
     library.vidsr_network_destroy.restype = None
     return library
@@ -284,12 +306,6 @@ class _Plan:
             num_threads=num_threads,
             band_tiles=band_tiles,
         )
-
-    def bytes_per_pixel(self) -> int:
-        """Of the pictures and the output, per pixel of the (folded) input; of local pictures, a share of the rows."""
-        values = [p.num_channels * 4.0**p.doublings * (_LOCAL_SHARE if p.is_local else 1) for p in self.pictures]
-        output = self.out_channels * self.shuffle**2 * 4 ** self.pictures[-1].doublings
-        return int(4 * (sum(values) + 2 * output))
 
 
 def _plan_of(network: RRDBNet | SRVGGNetCompact, lanes: int) -> _Plan:
