@@ -35,9 +35,9 @@ VIDSR_EXPORT int vidsr_network_create(const vidsr::NetworkSpec* spec, const char
 }
 
 VIDSR_EXPORT int vidsr_network_run(vidsr::Network* network, const float* input, int num, int height, int width,
-                                   float* output) {
+                                   float* output, int num_threads) {
     try {
-        network->run(input, num, height, width, output);
+        network->run(input, num, height, width, output, num_threads);
         return kDone;
     } catch (const std::bad_alloc&) {
         return kNoMemory;

@@ -43,7 +43,6 @@ Network::Network(const NetworkSpec& spec, const Kernels& kernels)
       pictures_(spec.pictures, spec.pictures + spec.num_pictures),
       specs_(spec.layers, spec.layers + spec.num_layers),
       layers_(spec.num_layers) {
-    ensure_pool();
     std::size_t num_floats = 0;
     for (const LayerSpec& from : specs_) num_floats += std::size_t(from.out_channels) * (kPoints * from.in_channels + 2);
     weights_ = allocate(num_floats);
@@ -67,7 +66,6 @@ Network::Network(const NetworkSpec& spec, const Kernels& kernels)
         scratch_floats_ = std::max(scratch_floats_, kernels.scratch_floats(layer));
     }
     scratch_floats_ = (scratch_floats_ + 1023) / 1024 * 1024;
-    scratch_ = allocate(scratch_floats_ * spec.num_threads);
 }
 
 Network::~Network() {
@@ -75,11 +73,15 @@ Network::~Network() {
 }
 
 // A forked process has the engine but none of its threads, and their locks as they were left: it gets a new pool.
-void Network::ensure_pool() {
-    if (pool_ && process_ == this_process()) return;
-    (void)pool_.release();
-    pool_.reset(new Pool(spec_.num_threads));
+void Network::ensure_pool(int num_threads) {
+    if (process_ != this_process()) (void)pool_.release();
+    if (pool_ && pool_->num_threads() == num_threads) return;
+    pool_.reset();
     process_ = this_process();
+    std::unique_ptr<Pool> pool(new Pool(num_threads));
+    scratch_.reset();
+    scratch_ = allocate(scratch_floats_ * num_threads);
+    pool_ = std::move(pool);
 }
 
 void Network::Free::operator()(float* memory) const { ::operator delete(memory, std::align_val_t{kPage}); }
@@ -225,15 +227,15 @@ std::size_t Network::picture_bytes(int height, int width) {
     return lay_out(height, width) * sizeof(float);
 }
 
-void Network::run(const float* input, int num, int height, int width, float* output) {
+void Network::run(const float* input, int num, int height, int width, float* output, int num_threads) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    ensure_pool();
+    ensure_pool(num_threads);
     plan(height, width);
     const Picture& last = placed_.back();
     const std::size_t in_floats = std::size_t(spec_.in_channels) * height * width;
     const std::size_t out_floats =
         std::size_t(spec_.out_channels) * last.height * last.width * spec_.shuffle * spec_.shuffle;
-    const int num_threads = pool_->num_threads(), num_layers = int(layers_.size());
+    const int num_layers = int(layers_.size());
     for (int n = 0; n < num; ++n, input += in_floats, output += out_floats) {
         pool_->run([&](int thread) {
             read(input, height * thread / num_threads, height * (thread + 1) / num_threads);

@@ -38,7 +38,6 @@ struct NetworkSpec {
     int in_channels, out_channels;
     int shuffle;     // side of the square of pixels that the channels of an output pixel become
     int adds_input;  // each pixel of the input to all pixels that it becomes
-    int num_threads;
     int band_tiles;  // height of a band, in tiles; 0 is the whole picture
 };
 
@@ -47,8 +46,9 @@ public:
     Network(const NetworkSpec& spec, const Kernels& kernels);
     ~Network();
 
-    // input (num, in_channels, height, width) to output (num, out_channels, ...). Throws std::bad_alloc.
-    void run(const float* input, int num, int height, int width, float* output);
+    // input (num, in_channels, height, width) to output (num, out_channels, ...). The result is the same with any
+    // number of threads. Throws std::bad_alloc, and std::system_error where the threads cannot be started.
+    void run(const float* input, int num, int height, int width, float* output, int num_threads);
 
     // Memory that the pictures between input and output take for this size, whatever the number of frames.
     std::size_t picture_bytes(int height, int width);
@@ -63,7 +63,7 @@ private:
     };
     using Memory = std::unique_ptr<float, Free>;
 
-    void ensure_pool();
+    void ensure_pool(int num_threads);
     static Memory allocate(std::size_t num_floats);
     int doublings_of(int picture) const { return pictures_[picture].doublings; }
     void plan(int height, int width);

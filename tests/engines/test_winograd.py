@@ -72,6 +72,15 @@ def test_the_number_of_threads_changes_no_bit(num_threads):
 
 
 @needs_library
+def test_the_number_of_threads_is_that_of_the_call(one_thread):
+    engine, x = WinogradEngine(make_network("x4"), CPU, "fp32"), make_picture("x4", 41, 50)
+    one = engine.run(x)
+    for num_threads in (3, 2, 4, 1):
+        torch.set_num_threads(num_threads)
+        assert torch.equal(engine.run(x), one)
+
+
+@needs_library
 @pytest.mark.parametrize("name", ["compact", "x4"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_no_number_stays_none_and_leaves_no_trace(name, value):
@@ -186,12 +195,13 @@ torch.set_num_threads(1)
 network = SRVGGNetCompact(scale=1, num_convs=1).eval().requires_grad_(False)
 used = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
 resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30),) * 2)  # each thread takes 8 MiB for its stack
+engine, x = WinogradEngine(network, torch.device("cpu"), "fp32", num_threads=4000), torch.rand(1, 3, 8, 8)
 for _ in range(3):
     try:
-        WinogradEngine(network, torch.device("cpu"), "fp32", num_threads=4000)
+        engine.run(x)
     except RuntimeError as error:
         print(error)
-WinogradEngine(network, torch.device("cpu"), "fp32", num_threads=2).run(torch.rand(1, 3, 8, 8))
+WinogradEngine(network, torch.device("cpu"), "fp32", num_threads=2).run(x)
 """
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vidsr.engines.base import EngineInfo
-from vidsr.engines.devices import memory_errors
+from vidsr.engines.devices import memory_errors, threads_of_engine
 from vidsr.errors import DeviceError
 from vidsr.models.compact import SRVGGNetCompact
 from vidsr.models.loading import Network
@@ -53,7 +53,7 @@ class _NetworkSpec(ctypes.Structure):
         ("pictures", ctypes.POINTER(_PictureSpec)),
         ("layers", ctypes.POINTER(_LayerSpec)),
         *((name, ctypes.c_int) for name in ("num_pictures", "num_layers", "in_channels", "out_channels")),
-        *((name, ctypes.c_int) for name in ("shuffle", "adds_input", "num_threads", "band_tiles")),
+        *((name, ctypes.c_int) for name in ("shuffle", "adds_input", "band_tiles")),
     )
 
 
@@ -61,7 +61,8 @@ class WinogradEngine:
     """Runs an RRDBNet or an SRVGGNetCompact on the CPU. Calls from several threads wait for each other.
 
     Args:
-        num_threads: of this engine; None is as many as PyTorch uses.
+        num_threads: of this engine, which workers on the CPU share; None is as many as PyTorch uses in the thread
+            that calls. The result is the same with any number.
         instruction_set: avx512, avx2 or portable; None is the best that this processor has.
         band_tiles: rows of tiles that layers go ahead of each other; 0 runs each over the whole picture.
 
@@ -91,9 +92,9 @@ class WinogradEngine:
         lanes = self._library.vidsr_lanes(name)
         if lanes == 0:
             raise DeviceError(f"this processor or build has no {instruction_set}; leave it unset for the best it has")
-        self._fold = network.align_px
+        self._fold, self._num_threads = network.align_px, num_threads
         plan = _plan_of(network, lanes)
-        spec = plan.spec(num_threads or torch.get_num_threads(), band_tiles)
+        spec = plan.spec(band_tiles)
         self._handle = ctypes.c_void_p()
         with memory_errors(device, "the weights"):
             _check(self._library.vidsr_network_create(ctypes.byref(spec), name, ctypes.byref(self._handle)))
@@ -158,7 +159,8 @@ class WinogradEngine:
                 f"of at least one pixel, to become {expected}"
             )
         run = self._library.vidsr_network_run
-        _check(run(self._handle, _pointer(x_nchw), num_frames, height, width, _pointer(out_nchw)))
+        num_threads = threads_of_engine(self._num_threads)
+        _check(run(self._handle, _pointer(x_nchw), num_frames, height, width, _pointer(out_nchw), num_threads))
 
 
 def why_absent() -> str | None:
@@ -190,7 +192,7 @@ def _library() -> ctypes.CDLL:
         ctypes.c_char_p,
         ctypes.POINTER(ctypes.c_void_p),
     )
-    library.vidsr_network_run.argtypes = (ctypes.c_void_p, _FLOATS, *[ctypes.c_int] * 3, _FLOATS)
+    library.vidsr_network_run.argtypes = (ctypes.c_void_p, _FLOATS, *[ctypes.c_int] * 3, _FLOATS, ctypes.c_int)
     library.vidsr_network_picture_bytes.argtypes = (
         ctypes.c_void_p,
         *[ctypes.c_int] * 2,
@@ -293,7 +295,7 @@ class _Plan:
             self.kept.append(padded_slopes)
         self.layers.append(layer)
 
-    def spec(self, num_threads: int, band_tiles: int) -> _NetworkSpec:
+    def spec(self, band_tiles: int) -> _NetworkSpec:
         return _NetworkSpec(
             pictures=(_PictureSpec * len(self.pictures))(*self.pictures),
             layers=(_LayerSpec * len(self.layers))(*self.layers),
@@ -303,7 +305,6 @@ class _Plan:
             out_channels=self.out_channels,
             shuffle=self.shuffle,
             adds_input=self.adds_input,
-            num_threads=num_threads,
             band_tiles=band_tiles,
         )
 
