@@ -69,15 +69,28 @@ Network::Network(const NetworkSpec& spec, const Kernels& kernels)
 }
 
 Network::~Network() {
+    Turn* turn = turn_.load();
+    if (turn && turn->process == this_process()) delete turn;
     if (process_ != this_process()) (void)pool_.release();
 }
 
-// A forked process has the engine but none of its threads, and their locks as they were left: it gets a new pool.
+// A forked process has the engine but none of its threads, and their locks as they were left: it gets new ones.
+std::mutex& Network::mutex_here() {
+    Turn* turn = turn_.load();
+    if (turn && turn->process == this_process()) return turn->mutex;
+    std::unique_ptr<Turn> fresh(new Turn(this_process()));
+    if (turn_.compare_exchange_strong(turn, fresh.get())) turn = fresh.release();  // else another thread was first
+    return turn->mutex;
+}
+
 void Network::ensure_pool(int num_threads) {
-    if (process_ != this_process()) (void)pool_.release();
+    if (process_ != this_process()) {
+        (void)pool_.release();
+        height_ = width_ = 0;  // the plan may be half another's
+        process_ = this_process();
+    }
     if (pool_ && pool_->num_threads() == num_threads) return;
     pool_.reset();
-    process_ = this_process();
     std::unique_ptr<Pool> pool(new Pool(num_threads));
     scratch_.reset();
     scratch_ = allocate(scratch_floats_ * num_threads);
@@ -201,8 +214,8 @@ std::size_t Network::lay_out(int height, int width) {
 void Network::place(int height, int width) {
     const std::size_t floats = lay_out(height, width);
     if (floats > arena_floats_) {
-        arena_.reset();  // before more is asked for
         arena_floats_ = 0;
+        arena_.reset();  // before more is asked for
         arena_ = allocate(floats);
         arena_floats_ = floats;
     }
@@ -220,7 +233,7 @@ void Network::place(int height, int width) {
 }
 
 std::size_t Network::picture_bytes(int height, int width) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_here());
     height_ = width_ = 0;  // the plan that stood is overwritten
     plan_steps(height);
     size_rings(height);
@@ -228,7 +241,7 @@ std::size_t Network::picture_bytes(int height, int width) {
 }
 
 void Network::run(const float* input, int num, int height, int width, float* output, int num_threads) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_here());
     ensure_pool(num_threads);
     plan(height, width);
     const Picture& last = placed_.back();

@@ -1,6 +1,7 @@
 // A network as a list of convolutions between pictures, planned once for each size and then run.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -63,6 +64,7 @@ private:
     };
     using Memory = std::unique_ptr<float, Free>;
 
+    std::mutex& mutex_here();
     void ensure_pool(int num_threads);
     static Memory allocate(std::size_t num_floats);
     int doublings_of(int picture) const { return pictures_[picture].doublings; }
@@ -82,9 +84,15 @@ private:
     std::vector<LayerSpec> specs_;
     std::vector<Layer> layers_;
     Memory weights_;  // and biases and slopes
-    std::mutex mutex_;  // one call at a time
+    // One call at a time, of one process: a fork may leave it held by a thread that the child does not have.
+    struct Turn {
+        const long process;
+        std::mutex mutex;
+        explicit Turn(long of) : process(of) {}
+    };
+    std::atomic<Turn*> turn_{nullptr};
     std::unique_ptr<Pool> pool_;
-    long process_ = 0;  // that the pool's threads are in
+    long process_ = 0;  // that the pool's threads are in, and that the plan was made in
 
     // The plan for one size.
     int height_ = 0, width_ = 0;

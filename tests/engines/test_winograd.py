@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -141,6 +143,39 @@ def test_a_forked_process_has_threads_of_its_own():
 
 
 @needs_library
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_a_process_forked_from_the_middle_of_a_call_can_call(num_threads):
+    engine = WinogradEngine(make_network("x4"), CPU, "fp32", num_threads=num_threads)
+    small, large = make_picture("x4", 20, 20), make_picture("x4", 300, 300)
+    expected = engine.run(small)
+    began, results = threading.Event(), []
+
+    def work():
+        began.set()
+        results.append(engine.run(large))
+
+    other = threading.Thread(target=work)
+    other.start()
+    began.wait()
+    time.sleep(0.02)
+    was_running = other.is_alive()
+    child = os.fork()
+    if not child:  # nothing of pytest may run here
+        signal.alarm(20)
+        same = False
+        try:
+            same = torch.equal(engine.run(small), expected) and torch.equal(engine.run(small), expected)
+        finally:
+            os._exit(0 if same else 1)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    other.join()
+    assert was_running and ended == 0
+    assert torch.equal(engine.run(large), results[0])
+
+
+@needs_library
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_does_not_grow():
     engine = WinogradEngine(make_network("x4"), CPU, "fp32")
@@ -214,7 +249,7 @@ def test_threads_that_cannot_be_started_are_told_and_the_others_end():
 
 
 @needs_library
-def test_tensors_that_the_kernels_cannot_read_are_refused():
+def test_what_the_kernels_cannot_take_is_refused():
     engine = WinogradEngine(make_network("compact"), CPU, "fp32")
     with pytest.raises(ValueError, match=r"got \(1, 4, 8, 8\) .* expected 3 channels"):
         engine.run(torch.rand(1, 4, 8, 8))
