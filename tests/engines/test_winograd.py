@@ -16,7 +16,7 @@ import torch
 from vidsr.engines import winograd
 from vidsr.engines.choice import choose_engine
 from vidsr.engines.winograd import WinogradEngine
-from vidsr.errors import DeviceError, DeviceMemoryError
+from vidsr.errors import DeviceError, DeviceMemoryError, UsageError
 from vidsr.models.compact import SRVGGNetCompact
 from vidsr.models.rrdb import RRDBNet
 
@@ -257,6 +257,11 @@ def test_what_the_kernels_cannot_take_is_refused():
         engine.run(torch.rand(1, 3, 8, 8, dtype=torch.float64))
     with pytest.raises(ValueError, match=r"got torch\.float32 on meta"):
         engine.run(torch.rand(1, 3, 8, 8, device="meta"))
+    for num_threads in (0, -1):
+        with pytest.raises(UsageError, match=f"num_threads is {num_threads}; it must be 1 or more"):
+            WinogradEngine(make_network("compact"), CPU, "fp32", num_threads=num_threads)
+    with pytest.raises(UsageError, match="band_tiles is -1; it must be 1 or more, or 0"):
+        WinogradEngine(make_network("compact"), CPU, "fp32", band_tiles=-1)
     with pytest.raises(DeviceError, match="fp32 on the CPU, not in fp16 on cpu"):
         WinogradEngine(make_network("compact"), CPU, "fp16")
     with pytest.raises(DeviceError, match="has no sse9"):

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from vidsr.engines.base import EngineInfo
 from vidsr.engines.devices import memory_errors, threads_of_engine
-from vidsr.errors import DeviceError
+from vidsr.errors import DeviceError, UsageError
 from vidsr.models.compact import SRVGGNetCompact
 from vidsr.models.loading import Network
 from vidsr.models.rrdb import RRDB, RRDBNet, pad_to_multiple
@@ -67,7 +67,7 @@ class WinogradEngine:
         band_tiles: rows of tiles that layers go ahead of each other; 0 runs each over the whole picture.
 
     Raises:
-        DeviceError: the compiled part is missing, or the network is of another kind: see `why_absent` and `supports`.
+        UsageError: a number that is too small. DeviceError: the compiled part is missing, or the network is of another kind: see `why_absent` and `supports`.
         DeviceMemoryError: the weights do not fit.
     """
 
@@ -81,6 +81,10 @@ class WinogradEngine:
         instruction_set: str | None = None,
         band_tiles: int = _BAND_TILES,
     ) -> None:
+        if num_threads is not None and num_threads < 1:
+            raise UsageError(f"num_threads is {num_threads}; it must be 1 or more, or None for as many as PyTorch uses")
+        if band_tiles < 0:
+            raise UsageError(f"band_tiles is {band_tiles}; it must be 1 or more, or 0 for the whole picture")
         reason = why_absent() or supports(network)
         if reason is not None:
             raise DeviceError(f"the winograd engine cannot run this: {reason}; use the torch engine")
