@@ -48,7 +48,7 @@ public:
     ~Network();
 
     // input (num, in_channels, height, width) to output (num, out_channels, ...). The result is the same with any
-    // number of threads. Throws std::bad_alloc, and std::system_error where the threads cannot be started.
+    // number of threads. Throws std::bad_alloc, and std::runtime_error where the threads cannot be started.
     void run(const float* input, int num, int height, int width, float* output, int num_threads);
 
     // Memory that the pictures between input and output take for this size, whatever the number of frames.

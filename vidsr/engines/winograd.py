@@ -67,8 +67,11 @@ class WinogradEngine:
         band_tiles: rows of tiles that layers go ahead of each other; 0 runs each over the whole picture.
 
     Raises:
-        UsageError: a number that is too small. DeviceError: the compiled part is missing, or the network is of another kind: see `why_absent` and `supports`.
+        UsageError: a number that is too small.
+        DeviceError: the compiled part is missing, or the network is of another kind: see `why_absent` and `supports`.
         DeviceMemoryError: the weights do not fit.
+
+    `run` raises DeviceError where its threads cannot be started.
     """
 
     def __init__(
@@ -202,6 +205,7 @@ def _library() -> ctypes.CDLL:
         *[ctypes.c_int] * 2,
         ctypes.POINTER(ctypes.c_double),
     )
+    library.vidsr_last_error.restype = ctypes.c_char_p
     library.vidsr_network_destroy.argtypes = (ctypes.c_void_p,)
     library.vidsr_network_destroy.restype = None
     return library
@@ -211,7 +215,8 @@ def _check(status: int) -> None:
     if status == _NO_MEMORY:
         raise MemoryError("the winograd engine's arena")
     if status != _DONE:
-        raise RuntimeError(f"the winograd engine failed with status {status}")
+        said = _library().vidsr_last_error().decode(errors="replace")
+        raise DeviceError(f"the winograd engine failed: {said}; try OMP_NUM_THREADS=1 or --engine torch")
 
 
 def _pointer(tensor: Tensor) -> ctypes._Pointer[ctypes.c_float]:
