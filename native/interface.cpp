@@ -13,6 +13,9 @@
 
 namespace {
 
+// Of these functions; one more here and in vidsr/engines/winograd.py with every change of what they take and mean.
+constexpr int kVersion = 1;
+
 enum Status { kDone = 0, kNoMemory = 1, kFailed = 2 };
 
 thread_local char last_error[256] = "";
@@ -37,6 +40,14 @@ int guarded(Work work) {
 }
 
 }  // namespace
+
+// The version and the sizes of what Python passes, which compares them with its own.
+VIDSR_EXPORT void vidsr_abi(int* numbers) {
+    numbers[0] = kVersion;
+    numbers[1] = sizeof(vidsr::PictureSpec);
+    numbers[2] = sizeof(vidsr::LayerSpec);
+    numbers[3] = sizeof(vidsr::NetworkSpec);
+}
 
 // What the last call from this thread that failed said.
 VIDSR_EXPORT const char* vidsr_last_error() { return last_error; }

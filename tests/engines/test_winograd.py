@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -279,6 +280,26 @@ def test_without_the_compiled_part_auto_takes_pytorch(monkeypatch, tmp_path):
     assert choose_engine("auto", make_network("compact"), CPU, "fp32").row.name == "torch"
     with pytest.raises(DeviceError, match="was not built"):
         WinogradEngine(make_network("compact"), CPU, "fp32")
+
+
+@pytest.mark.parametrize("size_of_layer", [None, -8])
+def test_a_library_of_another_version_is_not_used(monkeypatch, tmp_path, size_of_layer):
+    path = tmp_path / "_winograd.so"
+    path.touch()
+
+    def vidsr_abi(numbers):
+        for place, kind in enumerate((winograd._PictureSpec, winograd._LayerSpec, winograd._NetworkSpec), 1):
+            numbers[place] = ctypes.sizeof(kind)
+        numbers[0], numbers[2] = winograd._VERSION, numbers[2] + size_of_layer
+
+    older = types.SimpleNamespace() if size_of_layer is None else types.SimpleNamespace(vidsr_abi=vidsr_abi)
+    monkeypatch.setattr(winograd, "_LIBRARY", path)
+    monkeypatch.setattr(ctypes, "CDLL", lambda path: older)
+    winograd._library.cache_clear()
+    assert winograd.why_absent() == "_winograd.so was built from another version of vidsr; install it again"
+    with pytest.raises(DeviceError, match="install it again; use the torch engine"):
+        WinogradEngine(make_network("compact"), CPU, "fp32")
+    assert choose_engine("auto", make_network("compact"), CPU, "fp32").row.name == "torch"
 
 
 def test_a_network_of_another_kind_is_left_to_pytorch():

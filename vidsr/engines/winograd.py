@@ -20,6 +20,7 @@ from vidsr.models.loading import Network
 from vidsr.models.rrdb import RRDB, RRDBNet, pad_to_multiple
 
 _LIBRARY = Path(__file__).with_name("_winograd.so")
+_VERSION = 1  # of native/interface.cpp
 _DONE, _NO_MEMORY = 0, 1
 # Rows of tiles that the layers of a band go ahead of each other: the whole band's rows stay in the cache.
 _BAND_TILES = 4
@@ -178,6 +179,8 @@ def why_absent() -> str | None:
         _library()
     except OSError as error:
         return f"{_LIBRARY.name} cannot be loaded: {error}"
+    except (ImportError, AttributeError):
+        return f"{_LIBRARY.name} was built from another version of vidsr; install it again"
     return None
 
 
@@ -193,6 +196,11 @@ def supports(network: nn.Module) -> str | None:
 @cache
 def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(_LIBRARY))
+    found = (ctypes.c_int * 4)()
+    library.vidsr_abi(found)
+    expected = (_VERSION, *map(ctypes.sizeof, (_PictureSpec, _LayerSpec, _NetworkSpec)))
+    if tuple(found) != expected:
+        raise ImportError(f"{_LIBRARY} speaks {tuple(found)}, not {expected}")
     library.vidsr_lanes.argtypes = (ctypes.c_char_p,)
     library.vidsr_network_create.argtypes = (
         ctypes.POINTER(_NetworkSpec),
