@@ -138,7 +138,7 @@ class WinogradEngine:
                 x = functional.pixel_unshuffle(pad_to_multiple(x, self._fold), self._fold)
             x = x.contiguous()
             size = x.shape[2] * self._doubled, x.shape[3] * self._doubled
-            out = torch.empty((num_frames, self._out_channels, *size))
+            out = torch.empty((num_frames, self._out_channels, *size), dtype=torch.float32, device="cpu")
             self._compute(x, out)
             return out[..., : height * self._info.scale, : width * self._info.scale].contiguous()
 
@@ -281,12 +281,12 @@ class _Plan:
         parts = parts or (conv.in_channels,)
         out_channels = self.padded(conv.out_channels)
         in_channels = sum(map(self.padded, parts[:-1])) + parts[-1]  # of the last no more than there are
-        weights = torch.zeros((out_channels, in_channels, 3, 3))
+        weights = torch.zeros((out_channels, in_channels, 3, 3), dtype=torch.float32, device="cpu")
         begin = at = 0
         for part in parts:
             weights[: conv.out_channels, at : at + part] = conv.weight[:, begin : begin + part].double() * weight
             begin, at = begin + part, at + self.padded(part)
-        bias = torch.zeros(out_channels)
+        bias = torch.zeros(out_channels, dtype=torch.float32, device="cpu")
         assert conv.bias is not None
         bias[: conv.out_channels] = conv.bias.double() * weight
         layer = _LayerSpec(
@@ -306,7 +306,7 @@ class _Plan:
             layer.residuals[n], layer.residual_weights[n] = picture, residual_weight
         self.kept += [weights, bias]
         if slopes is not None:
-            padded_slopes = torch.ones(out_channels)
+            padded_slopes = torch.ones(out_channels, dtype=torch.float32, device="cpu")
             padded_slopes[: conv.out_channels] = slopes
             layer.slopes = _pointer(padded_slopes)
             self.kept.append(padded_slopes)
@@ -347,7 +347,7 @@ def _plan_of_compact(network: SRVGGNetCompact, lanes: int) -> _Plan:
 def _plan_of_rrdb(network: RRDBNet, lanes: int) -> _Plan:
     first, num_features = network.conv_first, network.conv_first.out_channels
     plan = _Plan(lanes, first.in_channels, network.conv_last.out_channels)
-    leaky = torch.tensor(_SLOPE)
+    leaky = torch.tensor(_SLOPE, dtype=torch.float32, device="cpu")
     features = plan.picture(num_features)
     plan.conv(first, 0, features, band=0)
     inner = [plan.picture(num_features) for _ in range(3)]
