@@ -1,5 +1,6 @@
-// Compiled once for each instruction set, with VIDSR_KERNELS as the name of its table. Nothing here may call inline
-// functions of other headers: the linker keeps one copy of those, which would be in this unit's instructions.
+// Compiled once for each instruction set, with VIDSR_KERNELS as the name of its table. All that is called here is in
+// an anonymous namespace or VIDSR_INLINE: of other inline functions the linker keeps one copy, which could be in this
+// unit's instructions.
 #include "kernels.h"
 
 #include "strip.h"

@@ -3,6 +3,9 @@
 
 #include <cstddef>
 
+// Kept by no object file: kernels.cpp is compiled for several instruction sets, and the linker would take any copy.
+#define VIDSR_INLINE __attribute__((always_inline)) inline
+
 namespace vidsr {
 
 constexpr int kTile = 6;            // side of the square of results that one tile gives
@@ -20,8 +23,10 @@ struct Picture {
     int num_rows = 0;               // that memory holds
     int height = 0, width = 0;
 
-    float* row(int y) const { return data + (y % num_rows) * row_stride + num_channels; }
-    const float* row_or_zero(int y) const { return y < 0 || y >= height ? zero_row + num_channels : row(y); }
+    VIDSR_INLINE float* row(int y) const { return data + (y % num_rows) * row_stride + num_channels; }
+    VIDSR_INLINE const float* row_or_zero(int y) const {
+        return y < 0 || y >= height ? zero_row + num_channels : row(y);
+    }
 };
 
 struct Layer {
@@ -38,7 +43,7 @@ struct Layer {
     Picture residuals[kMaxResiduals];
     float residual_weights[kMaxResiduals] = {};
 
-    int tiles_across() const { return (target.width + kTile - 1) / kTile; }
+    VIDSR_INLINE int tiles_across() const { return (target.width + kTile - 1) / kTile; }
 };
 
 }  // namespace vidsr

@@ -43,7 +43,6 @@ Network::Network(const NetworkSpec& spec, const Kernels& kernels)
       pictures_(spec.pictures, spec.pictures + spec.num_pictures),
       specs_(spec.layers, spec.layers + spec.num_layers),
       layers_(spec.num_layers) {
-    ensure_pool();
     std::size_t num_floats = 0;
     for (const LayerSpec& from : specs_) num_floats += std::size_t(from.out_channels) * (kPoints * from.in_channels + 2);
     weights_ = allocate(num_floats);
@@ -67,19 +66,35 @@ Network::Network(const NetworkSpec& spec, const Kernels& kernels)
         scratch_floats_ = std::max(scratch_floats_, kernels.scratch_floats(layer));
     }
     scratch_floats_ = (scratch_floats_ + 1023) / 1024 * 1024;
-    scratch_ = allocate(scratch_floats_ * spec.num_threads);
 }
 
 Network::~Network() {
+    Turn* turn = turn_.load();
+    if (turn && turn->process == this_process()) delete turn;
     if (process_ != this_process()) (void)pool_.release();
 }
 
-// A forked process has the engine but none of its threads, and their locks as they were left: it gets a new pool.
-void Network::ensure_pool() {
-    if (pool_ && process_ == this_process()) return;
-    (void)pool_.release();
-    pool_.reset(new Pool(spec_.num_threads));
-    process_ = this_process();
+// A forked process has the engine but none of its threads, and their locks as they were left: it gets new ones.
+std::mutex& Network::mutex_here() {
+    Turn* turn = turn_.load();
+    if (turn && turn->process == this_process()) return turn->mutex;
+    std::unique_ptr<Turn> fresh(new Turn(this_process()));
+    if (turn_.compare_exchange_strong(turn, fresh.get())) turn = fresh.release();  // else another thread was first
+    return turn->mutex;
+}
+
+void Network::ensure_pool(int num_threads) {
+    if (process_ != this_process()) {
+        (void)pool_.release();
+        height_ = width_ = 0;  // the plan may be half another's
+        process_ = this_process();
+    }
+    if (pool_ && pool_->num_threads() == num_threads) return;
+    pool_.reset();
+    std::unique_ptr<Pool> pool(new Pool(num_threads));
+    scratch_.reset();
+    scratch_ = allocate(scratch_floats_ * num_threads);
+    pool_ = std::move(pool);
 }
 
 void Network::Free::operator()(float* memory) const { ::operator delete(memory, std::align_val_t{kPage}); }
@@ -176,9 +191,10 @@ void Network::size_rings(int height) {
         if (!pictures_[i].is_local) ring_rows_[i] = height << pictures_[i].doublings;
 }
 
-void Network::place(int height, int width) {
+// How many floats the pictures take, and where in them each begins.
+std::size_t Network::lay_out(int height, int width) {
     placed_.assign(pictures_.size(), Picture{});
-    std::vector<std::size_t> begins(pictures_.size());
+    begins_.assign(pictures_.size() + 1, 0);
     std::size_t floats = 0, widest = 0;
     for (std::size_t i = 0; i < pictures_.size(); ++i) {
         Picture& picture = placed_[i];
@@ -187,22 +203,26 @@ void Network::place(int height, int width) {
         picture.width = width << pictures_[i].doublings;
         picture.num_rows = ring_rows_[i];
         picture.row_stride = std::ptrdiff_t{row_pixels(picture.width)} * picture.num_channels;
-        begins[i] = floats;
+        begins_[i] = floats;
         floats += std::size_t(picture.row_stride) * picture.num_rows;
         widest = std::max(widest, std::size_t(picture.row_stride));
     }
-    const std::size_t zero_row = floats;
-    floats += widest;
+    begins_.back() = floats;
+    return floats + widest;
+}
+
+void Network::place(int height, int width) {
+    const std::size_t floats = lay_out(height, width);
     if (floats > arena_floats_) {
-        arena_.reset();  // before more is asked for
         arena_floats_ = 0;
+        arena_.reset();  // before more is asked for
         arena_ = allocate(floats);
         arena_floats_ = floats;
     }
     std::memset(arena_.get(), 0, floats * sizeof(float));
     for (std::size_t i = 0; i < pictures_.size(); ++i) {
-        placed_[i].data = arena_.get() + begins[i];
-        placed_[i].zero_row = arena_.get() + zero_row;
+        placed_[i].data = arena_.get() + begins_[i];
+        placed_[i].zero_row = arena_.get() + begins_.back();
     }
     for (std::size_t i = 0; i < specs_.size(); ++i) {
         layers_[i].source = placed_[specs_[i].source];
@@ -212,15 +232,23 @@ void Network::place(int height, int width) {
     }
 }
 
-void Network::run(const float* input, int num, int height, int width, float* output) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    ensure_pool();
+std::size_t Network::picture_bytes(int height, int width) {
+    const std::lock_guard<std::mutex> lock(mutex_here());
+    height_ = width_ = 0;  // the plan that stood is overwritten
+    plan_steps(height);
+    size_rings(height);
+    return lay_out(height, width) * sizeof(float);
+}
+
+void Network::run(const float* input, int num, int height, int width, float* output, int num_threads) {
+    const std::lock_guard<std::mutex> lock(mutex_here());
+    ensure_pool(num_threads);
     plan(height, width);
     const Picture& last = placed_.back();
     const std::size_t in_floats = std::size_t(spec_.in_channels) * height * width;
     const std::size_t out_floats =
         std::size_t(spec_.out_channels) * last.height * last.width * spec_.shuffle * spec_.shuffle;
-    const int num_threads = pool_->num_threads(), num_layers = int(layers_.size());
+    const int num_layers = int(layers_.size());
     for (int n = 0; n < num; ++n, input += in_floats, output += out_floats) {
         pool_->run([&](int thread) {
             read(input, height * thread / num_threads, height * (thread + 1) / num_threads);

@@ -1,10 +1,18 @@
 #include "pool.h"
 
+#include <stdexcept>
+#include <string>
+#include <system_error>
+
 namespace vidsr {
 
 Pool::Pool(int num_threads) : num_threads_(num_threads) {
     try {
         for (int index = 1; index < num_threads; ++index) threads_.emplace_back(&Pool::serve, this, index);
+    } catch (const std::system_error& error) {
+        stop();
+        throw std::runtime_error(std::to_string(threads_.size() + 1) + " of " + std::to_string(num_threads) +
+                                 " threads could be started (" + error.what() + ")");
     } catch (...) {
         stop();  // those that were started
         throw;

@@ -12,7 +12,8 @@ import torch
 
 import vidsr.segments
 import vidsr.worker
-from vidsr.engines.devices import resolve_devices, shared_threads
+from vidsr.engines import winograd
+from vidsr.engines.devices import resolve_devices, shared_threads, threads_of_engine
 from vidsr.errors import DeviceError, DeviceMemoryError, RunStoppedError
 from vidsr.events import Finished, Notice, Progress, Started
 from vidsr.options import UpscaleOptions
@@ -239,6 +240,34 @@ def test_workers_share_the_threads():
         other.join()
         note(take_share)
     assert inside == [2, 2] and torch.get_num_threads() == 5
+
+
+def test_workers_share_the_threads_that_an_engine_was_measured_with():
+    with shared_threads(2) as take_share:
+        take_share()
+        assert [threads_of_engine(num_threads) for num_threads in (6, 7, 1)] == [3, 3, 1]
+    assert threads_of_engine(6) == 6
+
+
+@pytest.mark.skipif(winograd.why_absent() is not None, reason=str(winograd.why_absent()))
+def test_engines_with_threads_of_their_own_share_them(make_clip, tmp_path, monkeypatch):
+    library, engines = winograd._library(), {}
+    compute = library.vidsr_network_run
+
+    def noted(handle, *arguments):
+        engines.setdefault(handle.value, set()).add(arguments[-1])
+        return compute(handle, *arguments)
+
+    monkeypatch.setattr(library, "vidsr_network_run", noted)
+    monkeypatch.setattr("vidsr.upscaler.settle", lambda device: None)  # on a machine of four processors
+    torch.set_num_threads(4)
+    clip = make_clip("in.mkv", size=(16, 16), frames=22)
+    how = {"model": "realesr-animevideov3", "engine": "winograd"}
+    run(clip, tmp_path / "two.mkv", "cpu,cpu", **how)
+    assert list(engines.values()) == [{2}, {2}]
+    engines.clear()
+    run(clip, tmp_path / "one.mkv", "cpu", **how)
+    assert list(engines.values()) == [{4}]
 
 
 @pytest.fixture

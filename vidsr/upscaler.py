@@ -359,14 +359,15 @@ class Upscaler:
 
     def _estimate(self, x: Tensor, free: int) -> tuple[int, int]:
         """(frames at once, tile side) to begin with: whole frames, 0, if one fits, else the largest tiles that do."""
-        num_pixels_that_fit = int(_MEMORY_SHARE / self._num_sharing * free / max(self._engine.info.bytes_per_pixel, 1))
-        num_pixels = x.shape[2] * x.shape[3]
-        if self.options.tile is not None:
-            read = (self.options.tile + 2 * MAX_OVERLAP_PX) ** 2 if self.options.tile else num_pixels
-            return max(num_pixels_that_fit // min(read, num_pixels), 1), self.options.tile
-        if num_pixels <= num_pixels_that_fit:
-            return num_pixels_that_fit // num_pixels, 0
-        return 1, max(int(num_pixels_that_fit**0.5) - 2 * MAX_OVERLAP_PX, _SMALLEST_TILE_PX)
+        info, (height, width) = self._engine.info, x.shape[2:]
+        num_bytes = _MEMORY_SHARE / self._num_sharing * free
+        tile = self.options.tile
+        if tile:
+            height, width = (min(tile + 2 * MAX_OVERLAP_PX, side) for side in (height, width))
+        num_frames = int(num_bytes // max(info.peak_bytes(height, width), 1))
+        if num_frames >= 1 or tile is not None:
+            return max(num_frames, 1), tile or 0
+        return 1, max(info.largest_side(num_bytes) - 2 * MAX_OVERLAP_PX, _SMALLEST_TILE_PX)
 
 
 def _size_text(num_frames: int, tile: int) -> str:

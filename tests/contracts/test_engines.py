@@ -150,6 +150,29 @@ def test_the_same_picture_gives_the_same_result(engine):
     assert torch.equal(engine.run(x), engine.run(x))
 
 
+@pytest.fixture
+def other_defaults():
+    """Puts PyTorch's defaults for new tensors to what no engine computes with."""
+
+    def put():
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+
+    yield put
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+
+
+def test_the_defaults_of_pytorch_do_not_matter(case, engine, other_defaults):
+    if case.make_network is None or engine.info.device.type != "cpu":
+        pytest.skip("makes no tensors, or not on the CPU")
+    x, network = make_picture(engine, 9, 14), case.make_network()
+    expected = engine.run(x)
+    other_defaults()
+    out = find_engine(case.engine).open(network, engine.info.device, "fp32").run(x)
+    assert out.dtype == torch.float32 and torch.equal(out, expected)
+
+
 def test_nothing_is_recorded_for_gradients(engine):
     assert not engine.run(make_picture(engine, 4, 4)).requires_grad
 

@@ -48,7 +48,6 @@ struct Example {
         spec.in_channels = spec.out_channels = kColours;
         spec.shuffle = kShuffle;
         spec.adds_input = 1;
-        spec.num_threads = 3;
         spec.band_tiles = 2;
         return spec;
     }
@@ -66,7 +65,7 @@ int main() {
     std::vector<float> expected[2];
     for (int i = 0; i < 2; ++i) {
         expected[i].resize(size);
-        networks[i]->run(input.data(), 1, kHeight, kWidth, expected[i].data());
+        networks[i]->run(input.data(), 1, kHeight, kWidth, expected[i].data(), 1);
     }
     bool same[4] = {true, true, true, true};
     std::vector<std::thread> threads;
@@ -74,7 +73,7 @@ int main() {
         threads.emplace_back([&, i] {
             std::vector<float> output(size);
             for (int n = 0; n < 10; ++n) {
-                networks[i % 2]->run(input.data(), 1, kHeight, kWidth, output.data());
+                networks[i % 2]->run(input.data(), 1, kHeight, kWidth, output.data(), 3);
                 same[i] = same[i] && !std::memcmp(output.data(), expected[i % 2].data(), size * sizeof(float));
             }
         });

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,7 +21,17 @@ class EngineInfo:
     reach_px: int  # how far, in input pixels, an output pixel looks; tiles overlap by at most this
     align_px: int  # tiles start at multiples of this
     bytes_per_pixel: int  # peak working memory per input pixel and frame
+    bytes_per_column: int = 0  # and beside that per column of the input, however high it is
     flops_per_pixel: float | None  # per input pixel, a multiply-add counted as two
+
+    def peak_bytes(self, height: int, width: int) -> int:
+        """Working memory that one frame of that size takes at most."""
+        return width * (self.bytes_per_column + height * self.bytes_per_pixel)
+
+    def largest_side(self, num_bytes: float) -> int:
+        """Side in pixels of the largest square whose `peak_bytes` are no more than that."""
+        column, pixel = self.bytes_per_column, max(self.bytes_per_pixel, 1)
+        return int((math.sqrt(column**2 + 4 * pixel * num_bytes) - column) / (2 * pixel))
 
 
 class Engine(Protocol):

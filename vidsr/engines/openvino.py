@@ -84,7 +84,8 @@ class OpenVinoEngine:
 
         num_frames, channels, height, width = x_nchw.shape
         scale = self._info.scale
-        out_nchw = torch.empty((num_frames, channels, height * scale, width * scale))
+        size = num_frames, channels, height * scale, width * scale
+        out_nchw = torch.empty(size, dtype=torch.float32, device="cpu")
         if self._request is None:
             self._request = self._compile().create_infer_request()
         # Both lie in our memory: nothing is copied on the way in or out.
@@ -243,4 +244,4 @@ def _constant(values: Tensor) -> Any:
 
 
 def _scalar(value: float) -> Any:
-    return _constant(torch.tensor([value]))
+    return _constant(torch.tensor([value], device="cpu"))

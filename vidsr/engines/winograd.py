@@ -13,20 +13,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vidsr.engines.base import EngineInfo
-from vidsr.engines.devices import memory_errors
-from vidsr.errors import DeviceError
+from vidsr.engines.devices import memory_errors, threads_of_engine
+from vidsr.errors import DeviceError, UsageError
 from vidsr.models.compact import SRVGGNetCompact
 from vidsr.models.loading import Network
 from vidsr.models.rrdb import RRDB, RRDBNet, pad_to_multiple
 
 _LIBRARY = Path(__file__).with_name("_winograd.so")
+_VERSION = 1  # of native/interface.cpp
 _DONE, _NO_MEMORY = 0, 1
 # Rows of tiles that the layers of a band go ahead of each other: the whole band's rows stay in the cache.
 _BAND_TILES = 4
 _SLOPE = _RESIDUAL_WEIGHT = 0.2  # of RRDBNet
 _MAX_RESIDUALS = 2
-# Of a local picture the rows that one band keeps, against all of them.
-_LOCAL_SHARE = 0.25
+# Of local pictures only the rows in use are kept: from 80 rows on equally many for every height.
+_PLANNED_HEIGHT_PX = 480
 _FLOATS = ctypes.POINTER(ctypes.c_float)
 
 
@@ -53,7 +54,7 @@ class _NetworkSpec(ctypes.Structure):
         ("pictures", ctypes.POINTER(_PictureSpec)),
         ("layers", ctypes.POINTER(_LayerSpec)),
         *((name, ctypes.c_int) for name in ("num_pictures", "num_layers", "in_channels", "out_channels")),
-        *((name, ctypes.c_int) for name in ("shuffle", "adds_input", "num_threads", "band_tiles")),
+        *((name, ctypes.c_int) for name in ("shuffle", "adds_input", "band_tiles")),
     )
 
 
@@ -61,13 +62,17 @@ class WinogradEngine:
     """Runs an RRDBNet or an SRVGGNetCompact on the CPU. Calls from several threads wait for each other.
 
     Args:
-        num_threads: of this engine; None is as many as PyTorch uses.
+        num_threads: of this engine, which workers on the CPU share; None is as many as PyTorch uses in the thread
+            that calls. The result is the same with any number.
         instruction_set: avx512, avx2 or portable; None is the best that this processor has.
         band_tiles: rows of tiles that layers go ahead of each other; 0 runs each over the whole picture.
 
     Raises:
+        UsageError: a number that is too small.
         DeviceError: the compiled part is missing, or the network is of another kind: see `why_absent` and `supports`.
         DeviceMemoryError: the weights do not fit.
+
+    `run` raises DeviceError where its threads cannot be started.
     """
 
     def __init__(
@@ -80,6 +85,10 @@ class WinogradEngine:
         instruction_set: str | None = None,
         band_tiles: int = _BAND_TILES,
     ) -> None:
+        if num_threads is not None and num_threads < 1:
+            raise UsageError(f"num_threads is {num_threads}; it must be 1 or more, or None for as many as PyTorch uses")
+        if band_tiles < 0:
+            raise UsageError(f"band_tiles is {band_tiles}; it must be 1 or more, or 0 for the whole picture")
         reason = why_absent() or supports(network)
         if reason is not None:
             raise DeviceError(f"the winograd engine cannot run this: {reason}; use the torch engine")
@@ -91,14 +100,15 @@ class WinogradEngine:
         lanes = self._library.vidsr_lanes(name)
         if lanes == 0:
             raise DeviceError(f"this processor or build has no {instruction_set}; leave it unset for the best it has")
-        self._fold = network.align_px
+        self._fold, self._num_threads = network.align_px, num_threads
         plan = _plan_of(network, lanes)
-        spec = plan.spec(num_threads or torch.get_num_threads(), band_tiles)
+        spec = plan.spec(band_tiles)
         self._handle = ctypes.c_void_p()
         with memory_errors(device, "the weights"):
             _check(self._library.vidsr_network_create(ctypes.byref(spec), name, ctypes.byref(self._handle)))
         self._in_channels = plan.in_channels
         self._out_channels, self._doubled = plan.out_channels, plan.shuffle << plan.pictures[-1].doublings
+        bytes_per_pixel, bytes_per_column = self._memory()
         self._info = EngineInfo(
             engine="winograd",
             device=device,
@@ -106,7 +116,8 @@ class WinogradEngine:
             scale=network.scale,
             reach_px=network.reach_px,
             align_px=network.align_px,
-            bytes_per_pixel=plan.bytes_per_pixel() // self._fold**2,
+            bytes_per_pixel=bytes_per_pixel,
+            bytes_per_column=bytes_per_column,
             flops_per_pixel=network.flops_per_input_pixel,
         )
 
@@ -127,9 +138,24 @@ class WinogradEngine:
                 x = functional.pixel_unshuffle(pad_to_multiple(x, self._fold), self._fold)
             x = x.contiguous()
             size = x.shape[2] * self._doubled, x.shape[3] * self._doubled
-            out = torch.empty((num_frames, self._out_channels, *size))
+            out = torch.empty((num_frames, self._out_channels, *size), dtype=torch.float32, device="cpu")
             self._compute(x, out)
             return out[..., : height * self._info.scale, : width * self._info.scale].contiguous()
+
+    def _memory(self) -> tuple[int, int]:
+        """Bytes per pixel and per column of the input: of the pictures as the kernels plan them, and the tensors."""
+        height = width = _PLANNED_HEIGHT_PX
+        low, high = (self._picture_bytes(rows, width) / width for rows in (height, 2 * height))
+        of_pixel = (high - low) / height
+        of_column = low - height * of_pixel
+        num_values = self._in_channels + self._out_channels * self._doubled**2
+        copies = 1 if self._fold == 1 else 2  # before it is folded, and while what was padded is cut off
+        return int(of_pixel + 4 * num_values * copies) // self._fold**2, int(of_column) // self._fold
+
+    def _picture_bytes(self, height: int, width: int) -> float:
+        num_bytes = ctypes.c_double()
+        _check(self._library.vidsr_network_picture_bytes(self._handle, height, width, ctypes.byref(num_bytes)))
+        return num_bytes.value
 
     def _compute(self, x_nchw: Tensor, out_nchw: Tensor) -> None:
         """Fill `out_nchw`. What is wrong with the tensors is said here: the kernels would read beyond them."""
@@ -141,7 +167,8 @@ class WinogradEngine:
                 f"of at least one pixel, to become {expected}"
             )
         run = self._library.vidsr_network_run
-        _check(run(self._handle, _pointer(x_nchw), num_frames, height, width, _pointer(out_nchw)))
+        num_threads = threads_of_engine(self._num_threads)
+        _check(run(self._handle, _pointer(x_nchw), num_frames, height, width, _pointer(out_nchw), num_threads))
 
 
 def why_absent() -> str | None:
@@ -152,6 +179,8 @@ def why_absent() -> str | None:
         _library()
     except OSError as error:
         return f"{_LIBRARY.name} cannot be loaded: {error}"
+    except (ImportError, AttributeError):
+        return f"{_LIBRARY.name} was built from another version of vidsr; install it again"
     return None
 
 
@@ -167,13 +196,24 @@ def supports(network: nn.Module) -> str | None:
 @cache
 def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(_LIBRARY))
+    found = (ctypes.c_int * 4)()
+    library.vidsr_abi(found)
+    expected = (_VERSION, *map(ctypes.sizeof, (_PictureSpec, _LayerSpec, _NetworkSpec)))
+    if tuple(found) != expected:
+        raise ImportError(f"{_LIBRARY} speaks {tuple(found)}, not {expected}")
     library.vidsr_lanes.argtypes = (ctypes.c_char_p,)
     library.vidsr_network_create.argtypes = (
         ctypes.POINTER(_NetworkSpec),
         ctypes.c_char_p,
         ctypes.POINTER(ctypes.c_void_p),
     )
-    library.vidsr_network_run.argtypes = (ctypes.c_void_p, _FLOATS, *[ctypes.c_int] * 3, _FLOATS)
+    library.vidsr_network_run.argtypes = (ctypes.c_void_p, _FLOATS, *[ctypes.c_int] * 3, _FLOATS, ctypes.c_int)
+    library.vidsr_network_picture_bytes.argtypes = (
+        ctypes.c_void_p,
+        *[ctypes.c_int] * 2,
+        ctypes.POINTER(ctypes.c_double),
+    )
+    library.vidsr_last_error.restype = ctypes.c_char_p
     library.vidsr_network_destroy.argtypes = (ctypes.c_void_p,)
     library.vidsr_network_destroy.restype = None
     return library
@@ -183,7 +223,8 @@ def _check(status: int) -> None:
     if status == _NO_MEMORY:
         raise MemoryError("the winograd engine's arena")
     if status != _DONE:
-        raise RuntimeError(f"the winograd engine failed with status {status}")
+        said = _library().vidsr_last_error().decode(errors="replace")
+        raise DeviceError(f"the winograd engine failed: {said}; try OMP_NUM_THREADS=1 or --engine torch")
 
 
 def _pointer(tensor: Tensor) -> ctypes._Pointer[ctypes.c_float]:
@@ -240,12 +281,12 @@ class _Plan:
         parts = parts or (conv.in_channels,)
         out_channels = self.padded(conv.out_channels)
         in_channels = sum(map(self.padded, parts[:-1])) + parts[-1]  # of the last no more than there are
-        weights = torch.zeros((out_channels, in_channels, 3, 3))
+        weights = torch.zeros((out_channels, in_channels, 3, 3), dtype=torch.float32, device="cpu")
         begin = at = 0
         for part in parts:
             weights[: conv.out_channels, at : at + part] = conv.weight[:, begin : begin + part].double() * weight
             begin, at = begin + part, at + self.padded(part)
-        bias = torch.zeros(out_channels)
+        bias = torch.zeros(out_channels, dtype=torch.float32, device="cpu")
         assert conv.bias is not None
         bias[: conv.out_channels] = conv.bias.double() * weight
         layer = _LayerSpec(
@@ -265,13 +306,13 @@ class _Plan:
             layer.residuals[n], layer.residual_weights[n] = picture, residual_weight
         self.kept += [weights, bias]
         if slopes is not None:
-            padded_slopes = torch.ones(out_channels)
+            padded_slopes = torch.ones(out_channels, dtype=torch.float32, device="cpu")
             padded_slopes[: conv.out_channels] = slopes
             layer.slopes = _pointer(padded_slopes)
             self.kept.append(padded_slopes)
         self.layers.append(layer)
 
-    def spec(self, num_threads: int, band_tiles: int) -> _NetworkSpec:
+    def spec(self, band_tiles: int) -> _NetworkSpec:
         return _NetworkSpec(
             pictures=(_PictureSpec * len(self.pictures))(*self.pictures),
             layers=(_LayerSpec * len(self.layers))(*self.layers),
@@ -281,15 +322,8 @@ class _Plan:
             out_channels=self.out_channels,
             shuffle=self.shuffle,
             adds_input=self.adds_input,
-            num_threads=num_threads,
             band_tiles=band_tiles,
         )
-
-    def bytes_per_pixel(self) -> int:
-        """Of the pictures and the output, per pixel of the (folded) input; of local pictures, a share of the rows."""
-        values = [p.num_channels * 4.0**p.doublings * (_LOCAL_SHARE if p.is_local else 1) for p in self.pictures]
-        output = self.out_channels * self.shuffle**2 * 4 ** self.pictures[-1].doublings
-        return int(4 * (sum(values) + 2 * output))
 
 
 def _plan_of(network: RRDBNet | SRVGGNetCompact, lanes: int) -> _Plan:
@@ -313,7 +347,7 @@ def _plan_of_compact(network: SRVGGNetCompact, lanes: int) -> _Plan:
 def _plan_of_rrdb(network: RRDBNet, lanes: int) -> _Plan:
     first, num_features = network.conv_first, network.conv_first.out_channels
     plan = _Plan(lanes, first.in_channels, network.conv_last.out_channels)
-    leaky = torch.tensor(_SLOPE)
+    leaky = torch.tensor(_SLOPE, dtype=torch.float32, device="cpu")
     features = plan.picture(num_features)
     plan.conv(first, 0, features, band=0)
     inner = [plan.picture(num_features) for _ in range(3)]
