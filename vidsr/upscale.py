@@ -184,6 +184,8 @@ class Run:
 
     def _publish_partial(self, journal: Journal) -> None:
         """Join the segments from the first on, as far as there is no gap. A failure is told, and hides no other."""
+        if not journal.remaining:  # joining is what failed
+            return
         partial = partial_path(self.prepared.target)
         first_left = min(segment.index for segment in journal.remaining)
         paths = [path for path in self._finished_paths(journal) if path.name < f"{first_left:06d}"]
