@@ -180,7 +180,7 @@ def _memory(device: torch.device, held_bytes: Sequence[int]) -> MemoryFigures:
         start_bytes=None,
         steady_bytes=int(statistics.median(second_half)) if second_half else None,
         # Linux counts what is held more lazily than what was held at most, and may tell more of the first.
-        peak_bytes=None if peak_bytes is None else max(peak_bytes, *held_bytes),
+        peak_bytes=None if peak_bytes is None else max([peak_bytes, *held_bytes]),
         gpu_peak_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
     )
 
