@@ -43,6 +43,11 @@ def test_every_combination():
     assert all(c.options.scale == 3 and c.seconds == 2.0 and c.num_rounds == 5 for c in cases)
 
 
+def test_what_was_chosen_is_in_the_name_of_a_case():
+    options = UpscaleOptions(model="nearest", device="cpu", scale=Fraction(3, 2), engine="torch", precision="fp32")
+    assert str(Case(options=options, size=(64, 48))) == "nearest at 64x48 times 3/2 on torch fp32 cpu"
+
+
 def test_without_choices_a_few_quick_ones_and_in_full_more():
     quick, full = make_cases({"device": ["cpu"]}), make_cases({"device": ["cpu"]}, is_full=True)
     assert {str(case) for case in quick} < {str(case) for case in full}
