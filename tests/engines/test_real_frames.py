@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def piece(path, height, width):
     return part.permute(2, 0, 1)[None].float().contiguous() / 255
 
 
+@functools.cache
 def network_of(model):
     weights = locate(find_model(model))
     if weights is None:
@@ -59,7 +61,7 @@ def expected(model, path, height, width):
 
 @functools.cache
 def opened(name, model):
-    return find_engine(name).open(network_of(model), CPU, "fp32")
+    return find_engine(name).open(copy.deepcopy(network_of(model)), CPU, "fp32")
 
 
 @pytest.mark.parametrize("file", FILES)
