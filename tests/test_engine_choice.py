@@ -16,12 +16,10 @@ from vidsr.engines.base import IdentityEngine
 from vidsr.engines.choice import choose_engine
 from vidsr.engines.table import ENGINES, EngineRow, find_engine
 from vidsr.engines.torch import TorchEngine
-from vidsr.errors import ResumeError, UsageError
+from vidsr.errors import UsageError
 from vidsr.models.compact import SRVGGNetCompact
 from vidsr.models.loading import save_safetensors
 from vidsr.options import UpscaleOptions
-from vidsr.prepare import prepare
-from vidsr.upscale import Run
 from vidsr.upscaler import Upscaler
 
 CPU = torch.device("cpu")
@@ -146,23 +144,3 @@ def test_doctor_lists_the_engines(rows):
     assert len(listed) == len(vidsr.engines.table.ENGINES)
     assert "no," in listed[0].split() and listed[0].endswith("pip install 'vidsr[missing]'")
     assert any(line.split()[1:3] == ["torch", "yes,"] for line in listed)
-
-
-def open_quick(*arguments, num_threads=None):
-    engine = TorchEngine(*arguments)
-    engine._info = dataclasses.replace(engine.info, engine="quick")
-    return engine
-
-
-def test_a_run_goes_on_with_its_own_engine_only(checkpoint, make_clip, tmp_path, monkeypatch):
-    options = UpscaleOptions(model=checkpoint, device="cpu", codec="ffv1")
-    monkeypatch.setattr(vidsr.engines.choice, "ENGINES", (TORCH,))
-    prepared = prepare(make_clip(frames=3).path, tmp_path / "out.mkv", options)
-    prepared.plan.work_folder.mkdir()
-    Run(prepared)._open_journal()
-    # On a machine that has been measured since, auto may mean another engine.
-    monkeypatch.setattr(vidsr.engines.choice, "ENGINES", (row("quick", open=open_quick, by_default=True), TORCH))
-    with pytest.raises(ResumeError, match=r"engine was torch, is quick\. Run it as it was begun \(--engine torch\)"):
-        Run(prepared).execute()
-    same = prepare(prepared.source.path, prepared.target, dataclasses.replace(options, engine="torch"))
-    assert Run(same).execute().num_frames == 3

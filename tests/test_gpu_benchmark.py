@@ -44,7 +44,8 @@ def test_the_whole_way_with_a_tiny_network(script, monkeypatch, capsys, tmp_path
     assert sum(kernel["share"] for kernel in row["profile"]) <= 1.001
     assert any("conv" in kernel["name"] for kernel in row["profile"])
     text = (tmp_path / "report.md").read_text()
-    assert "| tiny fp32 | 64x48 | 1 |" in text
+    assert "| tiny fp32 | torch | 64x48 | 1 |" in text
+    assert f"Multiplies at most {report['peak']['tflops']:.1f} TFLOP/s" in text
     assert text in capsys.readouterr().out
 
 
@@ -57,4 +58,18 @@ def test_goals_are_40_percent_of_the_peak(script):
 def test_what_misses_a_goal_is_told(script, monkeypatch, tmp_path):
     fast = script.Case(**{**vars(script.TINY_CASES[0]), "goal_fps": 1e9, "num_frames": 4})
     monkeypatch.setattr(script, "profile", lambda *args: [])
-    assert not script.speed(fast, torch.device("cpu"), tmp_path)["passed"]
+    assert not script.speed(fast, torch.device("cpu"), tmp_path, "torch")["passed"]
+
+
+@pytest.mark.parametrize(
+    ("passing", "verdict"), [((), False), (("cuda-graphs",), True), (("torch", "cuda-graphs"), True)]
+)
+def test_one_engine_that_is_fast_enough_will_do(script, monkeypatch, passing, verdict):
+    def speed(case, device, folder, engine):
+        return {"case": case.name, "engine": engine, "passed": engine in passing}
+
+    monkeypatch.setattr(script, "speed", speed)
+    monkeypatch.setattr(script, "engines_on", lambda device, network: ["torch", "cuda-graphs"])
+    report = script.measure_all(torch.device("cpu"), tiny=True)
+    assert [row["engine"] for row in report["speed"]] == ["torch", "cuda-graphs"]
+    assert report["passed"] is verdict

@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vidsr.cli.main import app
-from vidsr.errors import ResumeError, RunStoppedError, TargetBusyError
+from vidsr.errors import DiskFullError, ResumeError, RunStoppedError, TargetBusyError
 from vidsr.events import Notice, Progress
 from vidsr.options import UpscaleOptions
 from vidsr.pipeline.lock import only_one
@@ -212,6 +212,17 @@ def test_a_stop_that_was_asked_for_comes_after_the_segment(clip, look, tmp_path)
     assert [text for text in wishes if "out.partial.mkv: the first 240 frames" in text]
     run(clip, target)
     assert_same_pictures(look, target, clip)
+
+
+def test_a_join_that_fails_is_told_with_a_part_to_be_kept(clip, tmp_path, monkeypatch):
+    def fail(*_):
+        raise DiskFullError("the disk is full")
+
+    monkeypatch.setattr("vidsr.upscale.join", fail)
+    upscale = Run(prepare(clip.path, tmp_path / "out.mkv", UpscaleOptions(**HOW)), keep_partial=True)
+    with pytest.raises(DiskFullError):
+        upscale.execute()
+    assert len(list(work_folder(tmp_path / "out.mkv").glob("*.segment"))) == 3
 
 
 def test_a_second_run_on_one_target_is_refused(clip, tmp_path):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vidsr import __version__
-from vidsr.errors import SourceError
+from vidsr.errors import SourceError, UsageError
+from vidsr.events import OnEvent
 from vidsr.fingerprint import fingerprint
 from vidsr.media.probe import SourceInfo
+from vidsr.pipeline.journal import read_identity
 from vidsr.prepare import Prepared
 from vidsr.upscaler import Upscaler
 
@@ -34,6 +38,37 @@ def identity(prepared: Prepared, upscaler: Upscaler) -> dict[str, str]:
         "encoder": " ".join(f"{key}={value}" for key, value in sorted(prepared.encoder_options.items())),
         "fields": str(prepared.fields),
     }
+
+
+def upscaler_for(prepared: Prepared, known: Upscaler | None, on_event: OnEvent, *, restart: bool) -> Upscaler:
+    """An upscaler of a run's options, and of the engine that the run was begun with.
+
+    What `auto` means changes with every measurement; what was begun must go on as it was.
+
+    Args:
+        known: one of the same options but perhaps the engine, which is used again where that is the one.
+        restart: it is not to go on, but to begin anew.
+
+    Raises:
+        UsageError, DeviceError, WeightsError, DownloadError: as `Upscaler`.
+    """
+    options = prepared.options
+    if known is None or known.options.engine != options.engine:
+        known = Upscaler(options, on_event)
+    if restart or options.engine != "auto" or not known.is_network:
+        return known
+    try:
+        begun = read_identity(prepared.plan.work_folder).get("engine", "none")
+    except OSError:  # told where the journal is opened
+        return known
+    if begun in ("none", known.engine_info.engine):
+        return known
+    try:
+        upscaler = Upscaler(replace(options, engine=begun), on_event)
+    except UsageError:  # it cannot run here; the journal says what to do
+        return known
+    upscaler.engine_reason = "as this run was begun"
+    return upscaler
 
 
 def _source_fingerprint(source: SourceInfo) -> str:

@@ -59,7 +59,8 @@ class Box:
 class Regions:
     """Runs a network on single frames, each as far as it differs from the one before.
 
-    Results equal those of whole frames but for the order in which an engine adds up: by less than 1e-4 levels of 255.
+    Results are those of whole frames but for the order in which an engine adds up: equal with torch on the CPU, and
+    within 0.004 levels of 255 with winograd, whose tiles lie elsewhere in a crop.
 
     Args:
         scale: the network's.

@@ -14,7 +14,7 @@ from vidsr import __version__
 from vidsr.engines.devices import device_names
 from vidsr.errors import SourceError, VerificationError, VidsrError
 from vidsr.events import Checked, Finished, Notice, OnEvent, Started, ignore, one_at_a_time
-from vidsr.identity import identity
+from vidsr.identity import identity, upscaler_for
 from vidsr.media.join import join
 from vidsr.media.picture_writer import publish_pictures
 from vidsr.media.scc import SCC_KIND, read_record, record_path, scc_text
@@ -66,7 +66,8 @@ class Run:
     Args:
         prepared: what `prepare` decided.
         on_event: called, from several threads but never from two at once, with every event.
-        upscaler: one to use again; None makes one of the run's options.
+        upscaler: one to use again where it suits the run; None makes one of its options. A run that goes on has the
+            engine that it was begun with, which with `auto` need not be the one of a new run.
         restart: throw away what an earlier run left beside the target.
         keep_partial: when the run stops early, join what is finished into a playable file beside the target.
 
@@ -84,8 +85,8 @@ class Run:
         keep_partial: bool = False,
     ) -> None:
         self.prepared, self.on_event = prepared, one_at_a_time(on_event)
-        self.upscaler = upscaler or Upscaler(prepared.options, self.on_event)
         self._restart, self._keep_partial = restart, keep_partial
+        self.upscaler = upscaler_for(prepared, upscaler, self.on_event, restart=restart)
         self._wants_stop = threading.Event()
 
     def request_stop(self) -> None:
@@ -183,6 +184,8 @@ class Run:
 
     def _publish_partial(self, journal: Journal) -> None:
         """Join the segments from the first on, as far as there is no gap. A failure is told, and hides no other."""
+        if not journal.remaining:  # joining is what failed
+            return
         partial = partial_path(self.prepared.target)
         first_left = min(segment.index for segment in journal.remaining)
         paths = [path for path in self._finished_paths(journal) if path.name < f"{first_left:06d}"]

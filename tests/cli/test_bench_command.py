@@ -6,9 +6,13 @@ import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
+import vidsr.measure.bench
 from vidsr.cli.main import app
+from vidsr.errors import VidsrError
+from vidsr.measure.figures import Case, Figures
 from vidsr.models.compact import SRVGGNetCompact
 from vidsr.models.loading import save_safetensors
 
@@ -34,6 +38,33 @@ def test_tables_json_plot_and_page_of_a_model_and_the_error_of_another(tmp_path:
     assert text.startswith("# Title\n<!-- begin vidsr bench -->\n")
     assert result.stdout.strip() in text
     assert ElementTree.parse(tmp_path / "a.svg").getroot().tag.endswith("svg")
+
+
+def test_interrupted_it_shows_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_case, cases = vidsr.measure.bench.run_case, []
+
+    def run_one(case: Case) -> Figures | VidsrError:
+        cases.append(case)
+        if len(cases) == 2:
+            raise KeyboardInterrupt
+        return run_case(case)
+
+    monkeypatch.setattr(vidsr.measure.bench, "run_case", run_one)
+    arguments = ["bench", "--model", "nearest,bicubic,lanczos", "--size", "64x48", "--seconds", "0.1"]
+    arguments += ["--rounds", "1", "--device", "cpu", "--json", str(tmp_path / "a.json")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 130
+    assert [case["model"] for case in json.loads((tmp_path / "a.json").read_text())["cases"]] == ["nearest"]
+    assert "| nearest, 64x48 " in result.stdout
+    assert len(cases) == 2
+
+
+@pytest.mark.parametrize("command", ["bench", "tune"])
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1"])
+def test_a_time_is_a_number(command: str, seconds: str) -> None:
+    result = CliRunner().invoke(app, [command, "--seconds", seconds])
+    assert result.exit_code == 2
+    assert "--seconds" in result.stderr
 
 
 def test_only_svg_is_drawn(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ import av
 import pytest
 from typer.testing import CliRunner, Result
 
+import vidsr.upscale
 from vidsr.cli.main import app
+from vidsr.errors import RunStoppedError
 
 CLIP = Path(__file__).parents[2] / "examples" / "clip.mp4"
 
@@ -175,6 +177,31 @@ def test_several_files_go_on_after_a_failure(clip: Path) -> None:
     assert result.exit_code == 3
     assert size_and_frames(out / "clip_2x.mp4") == (320, 240, 2)
     assert "1 of 2 files done" in result.stdout and f"failed: {bad}" in result.stdout
+
+
+def test_after_a_stop_only_what_is_done_counts(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [clip.with_name(f"{number}.mp4") for number in range(5)]
+    for path in names:
+        shutil.copy(clip, path)
+    execute = vidsr.upscale.Run.execute
+
+    def stopped_in_the_second(run: vidsr.upscale.Run) -> vidsr.upscale.Result:
+        if run.prepared.source.path == names[1]:
+            raise RunStoppedError("stopped")
+        return execute(run)
+
+    monkeypatch.setattr(vidsr.upscale.Run, "execute", stopped_in_the_second)
+    result = run("upscale", *names, "--model", "nearest", "--stop", "1f")
+    assert result.exit_code == 130
+    assert result.stdout.splitlines()[-2:] == ["1 of 5 files done", f"stopped: {names[1]}"]
+
+
+def test_a_dry_run_does_no_files(clip: Path) -> None:
+    bad = clip.with_name("bad.mp4")
+    bad.write_text("this is text")
+    result = run("upscale", clip, bad, "--model", "nearest", "--dry-run")
+    assert result.exit_code == 3
+    assert "files done" not in result.stdout and f"failed: {bad}" in result.stdout
 
 
 def test_a_folder_becomes_a_folder(tmp_path: Path) -> None:

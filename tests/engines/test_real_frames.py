@@ -1,25 +1,39 @@
-"""The CPU's engines against plain fp32 PyTorch on frames of real videos, at even and odd sizes."""
+"""The CPU's engines against plain fp32 PyTorch with real weights on real frames, at even and odd sizes."""
 
 from __future__ import annotations
 
+import copy
 import functools
-import math
+from pathlib import Path
 
 import av
 import pytest
 import torch
 
-from vidsr.engines.table import ENGINES
-from vidsr.measure.tune import network_of
+from vidsr.engines.table import ENGINES, find_engine
+from vidsr.models.catalogue import find_model
+from vidsr.models.loading import load_network
+from vidsr.store import locate
 
 CPU = torch.device("cpu")
-FILES = ("01_h264_1080p60_bbb.mp4", "02_vfr_phone_portrait_rot-90.mov", "04_fullrange_bt601_240p.mp4")
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "clip.mp4"
+FILES = (
+    EXAMPLE.name,
+    "01_h264_1080p60_bbb.mp4",
+    "02_vfr_phone_portrait_rot-90.mov",
+    "04_fullrange_bt601_240p.mp4",
+)
 # x4plus computes 36 million operations for each input pixel: small pieces, so that this takes seconds.
 SIDES = {
     "realesr-animevideov3": ((64, 96), (61, 83)),
     "RealESRGAN_x4plus_anime_6B": ((32, 48), (23, 35)),
     "RealESRGAN_x4plus": ((16, 24), (13, 19)),
 }
+
+
+@pytest.fixture
+def path(request, file):
+    return EXAMPLE if file == EXAMPLE.name else request.getfixturevalue("shared_media") / file
 
 
 @functools.cache
@@ -32,27 +46,35 @@ def piece(path, height, width):
 
 
 @functools.cache
-def plain(model):
-    return network_of(model)
+def network_of(model):
+    weights = locate(find_model(model))
+    if weights is None:
+        pytest.skip(f"the weights of {model} are not on this machine")
+    return load_network(weights.path)
+
+
+@functools.cache
+def expected(model, path, height, width):
+    with torch.inference_mode():
+        return network_of(model)(piece(path, height, width)).clamp(0, 1)
 
 
 @functools.cache
 def opened(name, model):
-    row = next(row for row in ENGINES if row.name == name)
-    return row.open(network_of(model), CPU, "fp32")
+    return find_engine(name).open(copy.deepcopy(network_of(model)), CPU, "fp32")
 
 
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("model", SIDES)
-@pytest.mark.parametrize("row", [row for row in ENGINES if "cpu" in row.precisions], ids=lambda row: row.name)
-def test_at_least_100_db_and_a_tenth_of_a_level(shared_media, row, model, file):
-    absent = row.why_absent()
+@pytest.mark.parametrize("engine", [row.name for row in ENGINES if "cpu" in row.precisions])
+def test_at_least_100_db_and_a_tenth_of_a_level(engine, model, path):
+    absent = find_engine(engine).why_absent()
     if absent is not None:
-        pytest.skip(f"{row.name} is not here: {absent}")
+        pytest.skip(f"{engine} is not here: {absent}")
     for height, width in SIDES[model]:
-        x = piece(shared_media / file, height, width)
-        with torch.inference_mode():
-            expected = plain(model)(x).clamp(0, 1)
-        difference = (opened(row.name, model).run(x).clamp(0, 1) - expected).double()
-        assert -10 * math.log10(float(difference.square().mean()) + 1e-20) >= 100
-        assert 255 * float(difference.abs().max()) <= 0.1
+        x = piece(path, height, width)
+        assert x.std() > 0.01, "the piece shows something"
+        difference = (opened(engine, model).run(x).clamp(0, 1) - expected(model, path, height, width)).double()
+        # float32 gives 110 dB and more; the gate of half precision, 60 dB and two levels, is far away.
+        assert difference.square().mean() <= 1e-10  # 100 dB
+        assert 255 * difference.abs().max() <= 0.1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
 
-from vidsr.errors import SourceError, UsageError
-from vidsr.measure.bench import make_cases
-from vidsr.measure.case import _compare, measure
+from vidsr.errors import SourceError, UsageError, VidsrError
+from vidsr.measure.bench import _measure_and_send, make_cases
+from vidsr.measure.case import _compare, _memory, measure
 from vidsr.measure.figures import STAGES, Case
 from vidsr.measure.machine import multiply_peak, peak_resident_bytes, resident_bytes
 from vidsr.models.compact import SRVGGNetCompact
@@ -40,6 +41,11 @@ def test_every_combination():
         for size in ((64, 48), (96, 64))
     }
     assert all(c.options.scale == 3 and c.seconds == 2.0 and c.num_rounds == 5 for c in cases)
+
+
+def test_what_was_chosen_is_in_the_name_of_a_case():
+    options = UpscaleOptions(model="nearest", device="cpu", scale=Fraction(3, 2), engine="torch", precision="fp32")
+    assert str(Case(options=options, size=(64, 48))) == "nearest at 64x48 times 3/2 on torch fp32 cpu"
 
 
 def test_without_choices_a_few_quick_ones_and_in_full_more():
@@ -95,6 +101,30 @@ def test_a_network(tiny, tmp_path):
     assert network.psnr_db is None or network.psnr_db > 110
     assert network.max_levels < 0.01
     assert figures.run.of_network.max <= figures.run.fps.max / network.fps.min * 1.001
+
+
+def test_a_system_that_tells_the_peak_alone(monkeypatch):
+    """As macOS does."""
+    monkeypatch.setattr("vidsr.measure.case.peak_resident_bytes", lambda: 1000)
+    assert _memory(torch.device("cpu"), []).peak_bytes == 1000
+    assert _memory(torch.device("cpu"), [1, 2000]).peak_bytes == 2000
+
+
+def test_what_goes_wrong_in_the_process_is_told(monkeypatch):
+    sent = []
+
+    class Sender:
+        send = staticmethod(sent.append)
+
+    def fail(case, folder):
+        raise ValueError("math domain error")
+
+    monkeypatch.setattr("vidsr.measure.bench.measure", fail)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    case = Case(options=UpscaleOptions(model="nearest", device="cpu"), size=(64, 48))
+    _measure_and_send(case, Path(), Sender())
+    assert type(sent[0]) is VidsrError
+    assert str(sent[0]) == "nearest at 64x48 on cpu: unexpected ValueError: math domain error"
 
 
 def test_a_clip_of_ones_own(make_clip, tmp_path):

@@ -116,6 +116,29 @@ def test_equal_is_said_and_the_gpu_has_its_column():
     assert memory[1][-2:] == ["10.00", "549 MiB"]
 
 
+def test_rows_of_one_network_and_size_are_told_apart():
+    one, other_network = make_figures(), make_figures("deep")
+    cases = [
+        one,
+        replace(one, target_size=(1280, 720)),
+        replace(one, engine="winograd"),
+        replace(one, device="cuda:0", precision="fp16"),
+        other_network,
+    ]
+    names_in_tables = [[row[0] for row in rows[1:]] for rows in tables_of(bench_text(cases))]
+    assert names_in_tables[0] == names_in_tables[1] == names_in_tables[2]
+    assert names_in_tables[0] == [
+        "compact, 320x180 to 640x360, torch fp32 cpu",
+        "compact, 320x180 to 1280x720, torch fp32 cpu",
+        "compact, 320x180 to 640x360, winograd fp32 cpu",
+        "compact, 320x180 to 640x360, torch fp16 cuda:0",
+        "deep, 320x180",
+    ]
+    first_two = tables_of(bench_text(cases[:2]))[1]
+    assert [row[0] for row in first_two[1:]] == ["compact, 320x180 to 640x360", "compact, 320x180 to 1280x720"]
+    assert "320x180 to 1280x720, torch fp32 cpu" in svg(cases)
+
+
 def test_an_unsteady_machine_is_named():
     assert "not quiet" not in bench_text([make_figures(peak_low=200.0)])
     text = bench_text([make_figures(peak_low=150.0)])

@@ -255,6 +255,8 @@ def test_the_command_prints_json(rows, checkpoint):
         (["--precision", "fp16", "--device", "cpu"], "fp16 was asked for on the CPU"),
         (["--precision", "int8"], "precision is 'int8'"),
         (["--device", "cuda:77"], "cuda:77"),
+        (["--device", "cpu,cpu"], "device is 'cpu,cpu'; it must be auto, cpu, cuda or cuda:N"),
+        (["--device", "cuda:all"], "it must be auto, cpu, cuda or cuda:N"),
     ],
 )
 def test_what_cannot_be_tuned_is_said(arguments, words):

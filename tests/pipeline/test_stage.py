@@ -9,7 +9,7 @@ import traceback
 
 import pytest
 
-from vidsr.pipeline.stage import Channel, StoppedError, run_stages
+from vidsr.pipeline.stage import Channel, StoppedError, run_side_by_side, run_stages
 
 TIMEOUT_SECONDS = 20  # far above the milliseconds that a test takes, on a busy machine too
 
@@ -294,6 +294,37 @@ def test_a_stopped_source_is_closed():
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to a thread on this system")
+@pytest.mark.parametrize("num_granted", [0, 1])
+def test_threads_that_cannot_be_started_end_the_stages(monkeypatch, num_granted):
+    start, num_started = threading.Thread.start, 0
+
+    def start_some(thread):
+        nonlocal num_started
+        if thread.name.startswith("vidsr-"):
+            num_started += 1
+            if num_started > num_granted:
+                raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_some)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        guarded(lambda: run_stages(lambda: iter(range(9)), iter, list, capacity=1))
+    assert num_started == num_granted + 1
+
+
+def test_lines_that_cannot_be_started_end_the_others(monkeypatch):
+    start, ring = threading.Thread.start, Channel(1)
+
+    def start_no_third(thread):
+        if thread.name == "vidsr-line-2":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_no_third)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        guarded(lambda: run_side_by_side([ring.get, ring.get, ring.get], [ring]))
+
+
 def test_an_interrupt_while_only_the_sink_still_works_stops_it():
     ring = Channel(1)
     rescue = threading.Timer(TIMEOUT_SECONDS, ring.stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -61,6 +62,13 @@ Recipe = Annotated[
         show_default=False,
     ),
 ]
+
+
+def finite(seconds: float) -> float:
+    """Refuse "nan" and "inf", which are floats too."""
+    if not math.isfinite(seconds):
+        raise typer.BadParameter("it must be a number of seconds")
+    return seconds
 
 
 def build_options(recipe: str | None, given: Mapping[str, object]) -> UpscaleOptions:

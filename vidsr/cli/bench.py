@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from vidsr.cli import arguments as arg
 from vidsr.cli.exits import exits, report
 from vidsr.errors import TargetError, UsageError, VidsrError
 from vidsr.measure.figures import Figures
@@ -34,7 +35,9 @@ def command(
         Path | None, typer.Option("--clip", help="A video instead of the drawn one.", show_default=False)
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="All models on this machine, more sizes: many minutes.")] = False,
-    seconds: Annotated[float, typer.Option("--seconds", min=0, help="To spend on each case, about.")] = 9.0,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0, help="To spend on each case, about.", callback=arg.finite)
+    ] = 9.0,
     rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="Measurements of each figure.")] = 3,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all figures to a file.", show_default=False)
@@ -64,15 +67,17 @@ def command(
     cases = make_cases(axes, sizes, clip=clip, is_full=full, seconds=seconds, num_rounds=rounds)
     measured: list[Figures] = []
     failures: list[int] = []
-    for number, case in enumerate(cases, 1):
-        print(f"{number} of {len(cases)}: {case}", file=sys.stderr, flush=True)
-        result = run_case(case)
-        if isinstance(result, VidsrError):
-            failures.append(report(result))
-        else:
-            measured.append(result)
-    if measured:
-        _show(measured, json_file, plot, write)
+    try:
+        for number, case in enumerate(cases, 1):
+            print(f"{number} of {len(cases)}: {case}", file=sys.stderr, flush=True)
+            result = run_case(case)
+            if isinstance(result, VidsrError):
+                failures.append(report(result))
+            else:
+                measured.append(result)
+    finally:  # interrupted, what took minutes is shown all the same
+        if measured:
+            _show(measured, json_file, plot, write)
     if failures:
         raise typer.Exit(failures[0])
 

@@ -27,12 +27,16 @@ def command(
         list[str] | None,
         typer.Option("--model", "-m", help="A network to tune, may be repeated; unset: all whose weights are here."),
     ] = None,
-    device: arg.Device = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N", show_default=False)
+    ] = None,
     precision: arg.Precision = None,
-    seconds: Annotated[float, typer.Option("--seconds", min=0, help="About how long it may take in all.")] = 120,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0, help="About how long it may take in all.", callback=arg.finite)
+    ] = 120,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each network.")] = False,
 ) -> None:
-    """Measure all engines on this machine; --engine auto uses the result."""
+    """Measure the engines of this machine that --engine auto may take, for it to take the fastest."""
     from vidsr.engines import measured  # torch takes seconds to import
     from vidsr.engines.devices import machine_name, resolve_device
     from vidsr.measure.tune import network_of, networks_here, tune

@@ -13,8 +13,8 @@ import typer
 
 from vidsr.cli import arguments as arg
 from vidsr.cli.exits import exits, report
-from vidsr.cli.interrupts import stops_on_interrupt
-from vidsr.cli.progress import Drawer, make_drawer
+from vidsr.cli.interrupts import INTERRUPTED, stops_on_interrupt
+from vidsr.cli.progress import make_drawer
 from vidsr.errors import RunStoppedError, SourceMissingError, TargetError, TargetExistsError, UsageError, VidsrError
 from vidsr.events import one_at_a_time
 from vidsr.media.sequence import count_pictures
@@ -106,6 +106,7 @@ def command(
     upscaler: Upscaler | None = None
     failures: list[tuple[Path, int]] = []
     owners: dict[Path, Path] = {}
+    num_done = 0
     for source, target in jobs:
         try:
             prepared = prepare(source, target, options, overwrite=overwrite)
@@ -117,6 +118,7 @@ def command(
             else:
                 with stops_on_interrupt(run.request_stop):
                     run.execute()
+                num_done += 1
         except RunStoppedError as error:
             drawer.close()
             failures.append((source, report(error, as_json=as_json)))
@@ -128,7 +130,11 @@ def command(
         except BaseException:
             drawer.close()
             raise
-    _finish(len(jobs), failures, drawer, as_json)
+    drawer.close()
+    if len(jobs) > 1 and not as_json:
+        _print_summary(len(jobs), None if dry_run else num_done, failures)
+    if failures:
+        raise typer.Exit(failures[0][1])
 
 
 def _same_command() -> str:
@@ -220,14 +226,12 @@ def _print_estimate(run: Run, as_json: bool) -> None:
     )
 
 
-def _finish(num_jobs: int, failures: list[tuple[Path, int]], drawer: Drawer, as_json: bool) -> None:
-    drawer.close()
-    if num_jobs > 1 and not as_json:
-        print(f"{num_jobs - len(failures)} of {num_jobs} files done")
-        for source, _ in failures:
-            print(f"failed: {source}")
-    if failures:
-        raise typer.Exit(failures[0][1])
+def _print_summary(num_jobs: int, num_done: int | None, failures: list[tuple[Path, int]]) -> None:
+    """Args: num_done: None where nothing was to be done."""
+    if num_done is not None:
+        print(f"{num_done} of {num_jobs} files done")
+    for source, code in failures:
+        print(f"{'stopped' if code == INTERRUPTED else 'failed'}: {source}")
 
 
 def _duration(seconds: float) -> str:

@@ -37,7 +37,7 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cpu")
     kind, _, index = name.partition(":")
     if kind != "cuda" or not (index or "0").isdecimal():
-        raise DeviceError(f"device is {name!r}; it must be auto, cpu, cuda, cuda:N, or several as cuda:0,cuda:1")
+        raise DeviceError(f"device is {name!r}; it must be auto, cpu, cuda or cuda:N")
     if not torch.cuda.is_available():
         built = torch.version.cuda
         why = f"torch {torch.__version__} sees no GPU" if built else f"torch {torch.__version__} is built without CUDA"

@@ -109,3 +109,5 @@ def _measure_and_send(case: Case, folder: Path, sender: Connection) -> None:
         sender.send(measure(case, folder))
     except VidsrError as error:
         sender.send(error)
+    except Exception as error:  # noqa: BLE001, told by the parent, which has but the exit code otherwise
+        sender.send(VidsrError(f"{case}: unexpected {type(error).__name__}: {error}"))

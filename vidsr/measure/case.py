@@ -18,6 +18,7 @@ from vidsr.color import planes_to_rgb
 from vidsr.errors import SourceError
 from vidsr.events import Event, Progress
 from vidsr.measure.clip import write_clip
+from vidsr.measure.closeness import closeness
 from vidsr.measure.figures import (
     STAGES,
     Case,
@@ -180,7 +181,7 @@ def _memory(device: torch.device, held_bytes: Sequence[int]) -> MemoryFigures:
         start_bytes=None,
         steady_bytes=int(statistics.median(second_half)) if second_half else None,
         # Linux counts what is held more lazily than what was held at most, and may tell more of the first.
-        peak_bytes=None if peak_bytes is None else max(peak_bytes, *held_bytes),
+        peak_bytes=None if peak_bytes is None else max([peak_bytes, *held_bytes]),
         gpu_peak_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
     )
 
@@ -209,16 +210,15 @@ def _compare(upscaler: Upscaler, pictures: Sequence[Tensor]) -> tuple[float | No
     """(PSNR, None if equal; greatest difference in levels of 255) against the plain network in fp32."""
     assert upscaler.model.path is not None
     reference = load_network(upscaler.model.path).to(upscaler.device)
-    worst_error, max_levels = 0.0, 0.0
+    found = []
     for picture in pictures:
         x = picture[..., :_COMPARED_HEIGHT, :_COMPARED_WIDTH].contiguous()
         with torch.inference_mode():
-            result = upscaler.run_network(x).clamp(0, 1).double()
+            result = upscaler.run_network(x)
             with exact_arithmetic():
-                difference = result - reference(x).clamp(0, 1).double()
-        worst_error = max(worst_error, float(difference.square().mean()))
-        max_levels = max(max_levels, 255 * float(difference.abs().max()))
-    return (-10 * math.log10(worst_error) if worst_error else None), max_levels
+                found.append(closeness(result, reference(x)))
+    psnr_db = min(psnr_db for psnr_db, _ in found)
+    return (psnr_db if math.isfinite(psnr_db) else None), max(levels for _, levels in found)
 
 
 def _run_figures(rounds: Sequence[_Round], num_frames: int, batch: int | None) -> RunFigures:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,10 @@ class Case:
 
     def __str__(self) -> str:
         where = self.clip.name if self.clip is not None else "x".join(map(str, self.size or ()))
-        return f"{self.options.model} at {where} on {self.options.device}"
+        options = self.options
+        chosen = [word for word in (options.engine, options.precision) if word != "auto"]
+        to = "" if options.scale in (None, 2) else f" times {options.scale}"
+        return " ".join([f"{options.model} at {where}{to} on", *chosen, options.device])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,3 +103,29 @@ class Figures:
     network: NetworkFigures | None  # None for classical models
     run: RunFigures
     memory: MemoryFigures
+
+    @property
+    def where(self) -> str:
+        """What computed it: engine, precision, device."""
+        return f"{self.engine} {self.precision} {self.device}"
+
+
+def names(all_figures: Sequence[Figures]) -> list[str]:
+    """Of each the network and its input, and what else tells it from others of the same."""
+    found = []
+    for figures in all_figures:
+        alike = [other for other in all_figures if (other.model, other.size) == (figures.model, figures.size)]
+        name = f"{figures.model}, {figures.size[0]}x{figures.size[1]}"
+        if len({other.target_size for other in alike}) > 1:
+            name += f" to {figures.target_size[0]}x{figures.target_size[1]}"
+        differing = [
+            word
+            for word, known in (
+                (figures.engine, {other.engine for other in alike}),
+                (figures.precision, {other.precision for other in alike}),
+                (figures.device, {other.device for other in alike}),
+            )
+            if len(known) > 1
+        ]
+        found.append(", ".join([name, *([" ".join(differing)] if differing else [])]))
+    return found

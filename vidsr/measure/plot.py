@@ -40,7 +40,8 @@ def svg(all_figures: Sequence[Figures]) -> str:
     for row, figures in enumerate(all_figures):
         y = _TOP + _ROW * row + _ROW / 2
         parts.append(_text(16, y - 3, f"{figures.model}"))
-        about = f"{figures.size[0]}x{figures.size[1]}, {figures.engine} {figures.precision}, {figures.device}"
+        width_in, height_in, width_out, height_out = *figures.size, *figures.target_size
+        about = f"{width_in}x{height_in} to {width_out}x{height_out}, {figures.where}"
         parts.append(_text(16, y + 11, about, size=10, color="#7b8794"))
         network_fps, run_fps = _spreads(figures)
         if network_fps is not None:

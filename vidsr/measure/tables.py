@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vidsr.errors import TargetError, UsageError
-from vidsr.measure.figures import STAGES, Figures, Spread
+from vidsr.measure.figures import STAGES, Figures, Spread, names
 
 # Between rounds the same matrix product should take the same time; where it differs by more, say so.
 _STEADY = 0.1
@@ -56,12 +56,12 @@ def speed_table(all_figures: Sequence[Figures]) -> str:
     rates = ("network only, fps", "end to end, fps", "of network only", "GFLOP/s", "of peak")
     header = ("model, input", "on", *rates, "PSNR", "levels")
     rows = []
-    for figures in all_figures:
+    for name, figures in zip(names(all_figures), all_figures, strict=True):
         network, run = figures.network, figures.run
         rows.append(
             (
-                _name(figures),
-                f"{figures.engine} {figures.precision} {figures.device}",
+                name,
+                figures.where,
                 spread_text(None if network is None else network.fps),
                 spread_text(run.fps),
                 spread_text(run.of_network, 2),
@@ -79,12 +79,12 @@ def stages_table(all_figures: Sequence[Figures]) -> str:
     header = ("busy, of the run's time", *STAGES, "frames", "start and end")
     rows = [
         (
-            _name(figures),
+            name,
             *(f"{100 * figures.run.busy[stage]:.1f} %" for stage in STAGES),
             str(figures.run.num_frames),
             f"{figures.run.fixed_seconds:.2f} s",
         )
-        for figures in all_figures
+        for name, figures in zip(names(all_figures), all_figures, strict=True)
     ]
     return table(header, rows)
 
@@ -93,7 +93,7 @@ def memory_table(all_figures: Sequence[Figures]) -> str:
     has_gpu = any(figures.memory.gpu_peak_bytes is not None for figures in all_figures)
     header = ("memory", "before the first frame", "steady", "peak", "kB per input pixel")
     rows = []
-    for figures in all_figures:
+    for name, figures in zip(names(all_figures), all_figures, strict=True):
         memory = figures.memory
         in_mib = [_mib(value) for value in (memory.start_bytes, memory.steady_bytes, memory.peak_bytes)]
         used, before = (
@@ -101,7 +101,7 @@ def memory_table(all_figures: Sequence[Figures]) -> str:
         )
         num_pixels = figures.size[0] * figures.size[1] * figures.batch
         per_pixel = "-" if used is None or before is None else f"{(used - before) / num_pixels / 1000:.2f}"
-        rows.append((_name(figures), *in_mib, per_pixel, *([_mib(memory.gpu_peak_bytes)] if has_gpu else [])))
+        rows.append((name, *in_mib, per_pixel, *([_mib(memory.gpu_peak_bytes)] if has_gpu else [])))
     return table((*header, *(["GPU peak"] if has_gpu else [])), rows)
 
 
@@ -147,10 +147,6 @@ def write_block(page: Path, name: str, text: str) -> None:
         page.write_text(after, encoding="utf-8")
     except OSError as error:
         raise TargetError(f"{page}: cannot be written ({error.strerror})") from error
-
-
-def _name(figures: Figures) -> str:
-    return f"{figures.model}, {figures.size[0]}x{figures.size[1]}"
 
 
 def _mib(num_bytes: int | None) -> str:

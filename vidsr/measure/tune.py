@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from vidsr.engines.devices import memory_errors, settle
 from vidsr.engines.measured import Measurement, measured_key, remember_measured
 from vidsr.engines.table import ENGINES, EngineRow, RunPrecision
 from vidsr.errors import UsageError, VidsrError
+from vidsr.measure.closeness import closeness
 from vidsr.measure.machine import exact_arithmetic, synchronize
 from vidsr.measure.scene import Scene
 from vidsr.models.catalogue import CATALOGUE, ModelEntry, find_model
@@ -170,7 +170,7 @@ def _measure(
     try:
         # A copy: an engine may change what it is given.
         engine = candidate.row.open(copy.deepcopy(network), device, precision, num_threads=candidate.num_threads)
-        closeness = [_closeness(engine.run(x), y) for x, y in zip(frames, expected, strict=True)]
+        found = [closeness(engine.run(x), y) for x, y in zip(frames, expected, strict=True)]
         if device.type == "cuda":
             engine.run(frames[0])  # the second call of a shape still records what later ones replay
         calls: list[float] = []
@@ -182,19 +182,9 @@ def _measure(
         return describe(frames_per_second=0.0, psnr_db=0.0, max_levels=255.0, error=text)
     return describe(
         frames_per_second=1 / statistics.median(calls),
-        psnr_db=min(psnr_db for psnr_db, _ in closeness),
-        max_levels=max(levels for _, levels in closeness),
+        psnr_db=min(_MOST_PSNR_DB, *(psnr_db for psnr_db, _ in found)),
+        max_levels=max(levels for _, levels in found),
     )
-
-
-def _closeness(out: Tensor, expected: Tensor) -> tuple[float, float]:
-    """(PSNR in dB, largest difference in levels of 255) of two batches of pictures, clipped to what is shown."""
-    difference = (out.cpu().clamp(0, 1) - expected.clamp(0, 1)).double().abs()
-    if not torch.isfinite(difference).all():
-        return 0.0, 255.0
-    mean_square = float(difference.square().mean())
-    psnr_db = _MOST_PSNR_DB if mean_square == 0 else min(-10 * math.log10(mean_square), _MOST_PSNR_DB)
-    return psnr_db, 255 * float(difference.max())
 
 
 def _seconds(engine: Engine | _Reference, x: Tensor) -> float:

@@ -133,6 +133,13 @@ def read_plan(folder: Path) -> dict[str, object] | None:
     return content if isinstance(content, dict) and content.get("format") == _FORMAT else None
 
 
+def read_identity(folder: Path) -> dict[str, str]:
+    """What the run of a work folder was begun with, in the words that `Journal` was given; empty if there is none."""
+    stored = read_plan(folder)
+    words = stored.get("identity") if stored is not None else None
+    return {key: str(word) for key, word in words.items()} if isinstance(words, dict) else {}
+
+
 def read_progress(folder: Path) -> Progress | None:
     """How far a work folder's run has come; None if there is none."""
     stored = read_plan(folder)
@@ -198,7 +205,7 @@ def _difference(stored: Mapping[str, object], wanted: Mapping[str, object], fold
         if before.get(key) != now.get(key)
     ]
     what = "; ".join(changed) or "its frames are cut otherwise"
-    # Of what `auto` decides, the engine is what a measurement can change between two runs of one command.
+    # Of what `auto` decides, the engine: it may be gone from this machine, or another was asked for by name.
     how = f" (--engine {before['engine']})" if before.get("engine", now.get("engine")) != now.get("engine") else ""
     return (
         f"{folder}: holds a run that was begun differently: {what}. "

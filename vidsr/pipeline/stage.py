@@ -147,6 +147,8 @@ def run_stages(
         items.close()
 
     def labour() -> None:
+        crew.start("source", feed)
+        crew.start("sink", consume)
         for result in work(iter(items)):
             results.put(result)
         items.require_end()
@@ -157,8 +159,6 @@ def run_stages(
         results.require_end()
 
     began = time.perf_counter()
-    crew.start("source", feed)
-    crew.start("sink", consume)
     crew.run("work", labour)
     crew.join()
     return StageTimes(
@@ -201,7 +201,11 @@ class _Crew:
         self._was_stopped = False
 
     def start(self, name: str, stage: Callable[[], None]) -> None:
-        """Run a stage in a thread of its own."""
+        """Run a stage in a thread of its own.
+
+        Raises:
+            RuntimeError: the system grants no more threads.
+        """
         ended = threading.Event()
 
         def run_to_the_end() -> None:
@@ -211,8 +215,8 @@ class _Crew:
                 ended.set()
 
         thread = threading.Thread(target=run_to_the_end, name=f"vidsr-{name}", daemon=True)
-        self._threads.append((thread, ended))
         thread.start()
+        self._threads.append((thread, ended))  # only now: one that did not start would be waited for without end
 
     def run(self, name: str, stage: Callable[[], None]) -> None:
         """Run a stage in the calling thread; its failure is kept for `join`."""
