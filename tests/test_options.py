@@ -40,6 +40,7 @@ FIELDS = [field.name for field in dataclasses.fields(UpscaleOptions)]
         ({"tile": -1}, "tile is -1"),
         ({"batch": 0}, "batch is 0; it must be 1 to 256"),
         ({"batch": 257}, "batch is 257"),
+        ({"threads": 0}, "threads is 0; it must be 1 to 1024"),
         ({"start": -1}, "start is -1"),
         ({"stop": Fraction(-1, 2)}, "stop is -1/2"),
         ({"start": 30, "stop": 30}, r"stop \(30\) must come after start \(30\)"),
@@ -64,6 +65,7 @@ def test_refuses(values, message):
         {"tile": 32},
         {"batch": 1},
         {"batch": 256},
+        {"threads": 1},
         {"start": 0, "stop": 1},
         # A frame number and a time can only be compared once the source is known.
         {"start": 300, "stop": Fraction(2)},
@@ -156,6 +158,7 @@ def test_reads_a_recipe():
         "blend": 1,
         "tile": "64",
         "batch": 4.0,
+        "threads": "3",
         "crf": 18,
         "start": "10f",
         "stop": "0:01:02.5",
@@ -168,6 +171,7 @@ def test_reads_a_recipe():
         blend=1.0,
         tile=64,
         batch=4,
+        threads=3,
         crf=18.0,
         start=10,
         stop=Fraction(125, 2),
@@ -251,7 +255,7 @@ CHANGES = {
 
 
 def test_the_table_of_changes_is_complete():
-    assert set(FIELDS) == {*CHANGES, "batch", "container", "on_decode_error", "rate", "strict"}
+    assert set(FIELDS) == {*CHANGES, "batch", "container", "on_decode_error", "rate", "strict", "threads"}
 
 
 def test_the_digest_changes_with_every_field_that_changes_pixels():
@@ -262,7 +266,7 @@ def test_the_digest_changes_with_every_field_that_changes_pixels():
 
 
 def test_the_digest_does_not_change_with_what_leaves_pixels_alone():
-    assert UpscaleOptions(batch=7).digest() == UpscaleOptions().digest()
+    assert UpscaleOptions(batch=7, threads=3).digest() == UpscaleOptions().digest()
 
 
 def test_equal_options_have_equal_digests():

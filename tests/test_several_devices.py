@@ -259,7 +259,7 @@ def test_engines_with_threads_of_their_own_share_them(make_clip, tmp_path, monke
         return compute(handle, *arguments)
 
     monkeypatch.setattr(library, "vidsr_network_run", noted)
-    monkeypatch.setattr("vidsr.upscaler.settle", lambda device: None)  # on a machine of four processors
+    monkeypatch.setattr("vidsr.upscaler.settle", lambda device, num_threads: None)  # on a machine of four processors
     torch.set_num_threads(4)
     clip = make_clip("in.mkv", size=(16, 16), frames=22)
     how = {"model": "realesr-animevideov3", "engine": "winograd"}
@@ -268,6 +268,12 @@ def test_engines_with_threads_of_their_own_share_them(make_clip, tmp_path, monke
     engines.clear()
     run(clip, tmp_path / "one.mkv", "cpu", **how)
     assert list(engines.values()) == [{4}]
+    engines.clear()
+    run(clip, tmp_path / "three.mkv", "cpu", **how, threads=3)
+    assert list(engines.values()) == [{3}]
+    engines.clear()
+    run(clip, tmp_path / "shared.mkv", "cpu,cpu", **how, threads=6)
+    assert list(engines.values()) == [{3}, {3}]
 
 
 @pytest.fixture

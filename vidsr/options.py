@@ -63,6 +63,11 @@ class UpscaleOptions:
     engine: str = _option("auto", "what runs the network, by a name from `vidsr doctor`; auto: as this machine likes")
     tile: int | None = _option(None, "tile side in input pixels; 0: whole frames while they fit; unset: by an estimate")
     batch: int | None = _option(None, "frames per network call; unset: as the device likes", changes_pixels=False)
+    threads: int | None = _option(
+        None,
+        "processors for networks and colours on the CPU; unset: as `vidsr tune` found, else all that were granted",
+        changes_pixels=False,
+    )
     codec: str = _option(
         "libx264",
         "video encoder: libx264, libx265, libsvtav1, libvpx-vp9, ffv1, prores_ks; with the hardware for it "
@@ -165,6 +170,8 @@ class UpscaleOptions:
             raise UsageError(f"tile is {self.tile}; it must be 0 (never) or at least 32 pixels")
         if self.batch is not None and not 1 <= self.batch <= 256:
             raise UsageError(f"batch is {self.batch}; it must be 1 to 256 frames")
+        if self.threads is not None and not 1 <= self.threads <= 1024:
+            raise UsageError(f"threads is {self.threads}; it must be 1 to 1024")
 
     def _check_fields(self) -> None:
         if self.deinterlace not in get_args(Deinterlace):
@@ -263,7 +270,7 @@ def _parse(spec: Field[Any], value: object, origin: str) -> object:
                 return parse_size(str(value))
             case "start" | "stop":
                 return value if isinstance(value, Fraction) else parse_point(str(value))
-            case "height" | "tile" | "batch":
+            case "height" | "tile" | "batch" | "threads":
                 return _whole(value)
             case "denoise" | "blend" | "crf":
                 return float(str(value))

@@ -87,7 +87,7 @@ class Upscaler:
         self.on_event = on_event
         self.devices = resolve_devices(self.options.device)
         self.device = self.devices[0]
-        settle(self.device)
+        settle(self.device, self.options.threads)
         self._others: list[Upscaler] = []
         self._num_sharing = 1  # upscalers that work at once in the memory of this one's device
         self.network_watch = Stopwatch(self.device)
@@ -155,6 +155,8 @@ class Upscaler:
             network = self._denoised(network, on_event)
         chosen = choose_engine(engine, network, self.device, self.precision, self._measured(network))
         self.engine_reason = chosen.reason
+        if self.options.threads is not None:
+            chosen = replace(chosen, num_threads=self.options.threads)
         return chosen.open(network, self.device, self.precision)
 
     def _measured(self, network: Network) -> list[Measurement]:

@@ -66,6 +66,7 @@ def command(
     engine: arg.Engine = None,
     tile: arg.Tile = None,
     batch: arg.Batch = None,
+    threads: arg.Threads = None,
     codec: arg.Codec = None,
     crf: arg.Crf = None,
     preset: arg.Preset = None,

@@ -76,15 +76,20 @@ def resolve_devices(names: str) -> tuple[torch.device, ...]:
     return devices
 
 
-def settle(device: torch.device) -> None:
+def settle(device: torch.device, num_threads: int | None = None) -> None:
     """What is right for the whole process before it computes on a device.
 
     What is called fp32 is that: torch's convolutions otherwise use TF32 on CUDA, which keeps 10 bits of each factor, no
     more than fp16 does. And torch has no more threads than processors were granted: it counts those of a container's
     host, whose threads would then wait for each other with most of them held back.
+
+    Args:
+        num_threads: that torch is to have; None leaves it as it is, within what was granted.
     """
     granted = allowance.num_processors()
-    if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > granted:
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    elif "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > granted:
         torch.set_num_threads(granted)
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False

@@ -90,7 +90,7 @@ class EngineRow:
 ENGINES: tuple[EngineRow, ...] = (
     EngineRow(
         name="winograd",
-        summary="our own kernels for the processor, a quarter of the multiplications",
+        summary="our own kernels for the processor, a fifth of the multiplications",
         precisions={"cpu": ("fp32",)},
         open=winograd.WinogradEngine,
         why_absent=winograd.why_absent,
