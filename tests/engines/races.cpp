@@ -1,4 +1,5 @@
-// Two networks called from four threads, for the thread sanitizer; the results must be those of one thread.
+// Two networks called from four threads, with two or three threads of their own, for the thread sanitizer; the results
+// must be those of one thread.
 #include <cstdio>
 #include <cstring>
 #include <thread>
@@ -8,7 +9,7 @@
 
 namespace {
 
-constexpr int kChannels = 16, kLayers = 4, kHeight = 37, kWidth = 41, kShuffle = 2, kColours = 3;
+constexpr int kChannels = 16, kHeight = 37, kWidth = 41, kScale = 2, kColours = 3;
 
 std::vector<float> some_numbers(std::size_t count, unsigned seed) {
     std::vector<float> numbers(count);
@@ -19,49 +20,84 @@ std::vector<float> some_numbers(std::size_t count, unsigned seed) {
     return numbers;
 }
 
-// A compact network of a few layers.
+// Layers of random weights, and the pictures between them.
 struct Example {
+    unsigned seed;
     std::vector<vidsr::PictureSpec> pictures;
     std::vector<vidsr::LayerSpec> layers;
     std::vector<std::vector<float>> kept;
 
-    vidsr::NetworkSpec spec(unsigned seed) {
-        for (int i = 0; i <= kLayers; ++i) pictures.push_back({kChannels, 0, i > 0});
-        for (int i = 0; i < kLayers; ++i) {
-            const int in_channels = i ? kChannels : kColours;
-            kept.push_back(some_numbers(std::size_t(kChannels) * in_channels * 9, seed + i));
-            kept.push_back(some_numbers(kChannels, seed + 100 + i));
-            vidsr::LayerSpec layer{};
-            layer.source = layer.more = i;
-            layer.in_channels = in_channels;
-            layer.target = i + 1;
-            layer.out_channels = kChannels;
-            layer.weights = kept[kept.size() - 2].data();
-            layer.bias = kept.back().data();
-            layers.push_back(layer);
-        }
+    explicit Example(unsigned first_seed) : seed(first_seed) { pictures.push_back({kChannels, 0, 0}); }
+
+    const float* numbers(std::size_t count) {
+        kept.push_back(some_numbers(count, ++seed));
+        return kept.back().data();
+    }
+
+    // From the last picture to a new one.
+    vidsr::LayerSpec& layer(int band, int doublings, bool is_local) {
+        const int source = int(pictures.size()) - 1;
+        vidsr::LayerSpec layer{};
+        layer.source = layer.more = source;
+        layer.in_channels = source ? kChannels : kColours;
+        layer.target = source + 1;
+        layer.out_channels = kChannels;
+        layer.doubles = doublings > pictures.back().doublings;
+        layer.band = band;
+        layer.weights = numbers(std::size_t(kChannels) * layer.in_channels * 9);
+        layer.bias = numbers(kChannels);
+        pictures.push_back({kChannels, doublings, is_local});
+        layers.push_back(layer);
+        return layers.back();
+    }
+
+    vidsr::NetworkSpec spec(int shuffle, bool adds_input) const {
         vidsr::NetworkSpec spec{};
         spec.pictures = pictures.data();
         spec.layers = layers.data();
-        spec.num_pictures = kLayers + 1;
-        spec.num_layers = kLayers;
+        spec.num_pictures = int(pictures.size());
+        spec.num_layers = int(layers.size());
         spec.in_channels = spec.out_channels = kColours;
-        spec.shuffle = kShuffle;
-        spec.adds_input = 1;
+        spec.shuffle = shuffle;
+        spec.adds_input = adds_input;
         spec.band_tiles = 2;
         return spec;
     }
 };
 
+// One band, shuffled.
+Example compact() {
+    Example example(1);
+    for (int i = 0; i < 4; ++i) example.layer(0, 0, true);
+    return example;
+}
+
+// Three bands, residuals of two pictures, and a last one that doubles.
+Example residual() {
+    Example example(100);
+    example.layer(0, 0, false);
+    vidsr::LayerSpec& inner = example.layer(1, 0, true);
+    inner.slopes = example.numbers(kChannels);
+    vidsr::LayerSpec& last = example.layer(1, 0, false);
+    last.num_residuals = 2;
+    for (int n = 0; n < 2; ++n) {
+        last.residuals[n] = 1 + n;
+        last.residual_weights[n] = 0.5f;
+    }
+    example.layer(2, 1, true).slopes = example.numbers(kChannels);
+    example.layer(2, 1, true);
+    return example;
+}
+
 }  // namespace
 
 int main() {
     const vidsr::Kernels* kernels = vidsr::find_kernels("portable");
-    Example examples[2];
-    vidsr::Network first(examples[0].spec(1), *kernels), second(examples[1].spec(2), *kernels);
+    const Example examples[] = {compact(), residual()};
+    vidsr::Network first(examples[0].spec(kScale, true), *kernels), second(examples[1].spec(1, false), *kernels);
     vidsr::Network* networks[] = {&first, &second};
     const std::vector<float> input = some_numbers(std::size_t(kColours) * kHeight * kWidth, 3);
-    const std::size_t size = input.size() * kShuffle * kShuffle;
+    const std::size_t size = input.size() * kScale * kScale;
     std::vector<float> expected[2];
     for (int i = 0; i < 2; ++i) {
         expected[i].resize(size);
@@ -73,7 +109,7 @@ int main() {
         threads.emplace_back([&, i] {
             std::vector<float> output(size);
             for (int n = 0; n < 10; ++n) {
-                networks[i % 2]->run(input.data(), 1, kHeight, kWidth, output.data(), 3);
+                networks[i % 2]->run(input.data(), 1, kHeight, kWidth, output.data(), 2 + i / 2);
                 same[i] = same[i] && !std::memcmp(output.data(), expected[i % 2].data(), size * sizeof(float));
             }
         });
