@@ -12,7 +12,7 @@
 
 namespace vidsr {
 
-// These three are what Python fills in, field by field the same in vidsr/engines/winograd.py.
+// These three are what Python fills in, field by field the same in vidsr/engines/winograd_plan.py.
 struct PictureSpec {
     int num_channels;  // a multiple of the lanes
     int doublings;     // its sides are those of the input, doubled so many times
@@ -56,7 +56,7 @@ public:
 
 private:
     struct Step {
-        int layer;       // or kLast, which writes the output
+        int layer;       // or one more than there are, which writes the output
         int begin, end;  // rows of its target
     };
     struct Free {

@@ -19,6 +19,7 @@ import torch
 from vidsr.engines import winograd
 from vidsr.engines.choice import choose_engine
 from vidsr.engines.winograd import WinogradEngine
+from vidsr.engines.winograd_plan import LayerSpec, NetworkSpec, PictureSpec
 from vidsr.errors import DeviceError, UsageError
 from vidsr.models.compact import SRVGGNetCompact
 from vidsr.models.rrdb import RRDBNet
@@ -288,7 +289,7 @@ def test_a_library_of_another_version_is_not_used(monkeypatch, tmp_path, size_of
     path.touch()
 
     def vidsr_abi(numbers):
-        for place, kind in enumerate((winograd._PictureSpec, winograd._LayerSpec, winograd._NetworkSpec), 1):
+        for place, kind in enumerate((PictureSpec, LayerSpec, NetworkSpec), 1):
             numbers[place] = ctypes.sizeof(kind)
         numbers[0], numbers[2] = winograd._VERSION, numbers[2] + size_of_layer
 
@@ -313,6 +314,6 @@ def test_errors_of_the_library_say_what_it_said():
     with pytest.raises(MemoryError):
         winograd._check(1)
     handle = ctypes.c_void_p()
-    status = winograd._library().vidsr_network_create(winograd._NetworkSpec(), b"sse9", ctypes.byref(handle))
+    status = winograd._library().vidsr_network_create(NetworkSpec(), b"sse9", ctypes.byref(handle))
     with pytest.raises(DeviceError, match=r"engine failed: there is no such instruction set; try OMP_NUM_THREADS=1 or"):
         winograd._check(status)
