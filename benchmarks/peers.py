@@ -46,7 +46,9 @@ CLIP = ROOT / "examples" / "clip.mp4"
 CRF, PRESET = "20", "veryfast"  # framelift's defaults; the same for all
 SCALE = 2
 _TILE_PX = 256  # framelift's default
-_MEDIA_PIXELS = (100_000, 50_000)  # a clip of the folder that takes seconds, and not less than the one of the examples
+# Of the folder, by (fewest, most) pixels and fewest frames: a clip that takes seconds, no smaller than that of the
+# examples, and one so long that starting and ending, which take seconds too, hardly count.
+_REAL_CLIP, _LONG_CLIP = (50_000, 100_000, 16), (10_000, 30_000, 300)
 _FRAMELIFT_MODELS = {
     "realesr-animevideov3": ("realesr-animevideov3", "realesr-animevideov3.pth"),
     "RealESRGAN_x4plus": ("realesrgan-x4plus", "RealESRGAN_x4plus.pth"),
@@ -139,7 +141,9 @@ def make_cases(folder: Path, media: Path | None, num_frames: int | None) -> list
     compact, best = "realesr-animevideov3", "RealESRGAN_x4plus"
     cases = [Case(name="clip", source=CLIP, model=compact, num_frames=num_frames or 38)]
     if media is not None:
-        cases.append(Case(name="real clip", source=_real_clip(media), model=compact, num_frames=num_frames or 16))
+        for name, wanted in (("real clip", _REAL_CLIP), ("long clip", _LONG_CLIP)):
+            source = _clip_of(media, *wanted)
+            cases.append(Case(name=name, source=source, model=compact, num_frames=num_frames or wanted[2]))
     on_twos = rewrite(CLIP, folder / "on_twos.mp4", repeat=2)
     cases.append(Case(name="on twos", source=on_twos, model=compact, num_frames=num_frames or 48))
     half = rewrite(CLIP, folder / "half.mp4", shrink=2)
@@ -147,17 +151,17 @@ def make_cases(folder: Path, media: Path | None, num_frames: int | None) -> list
     return cases
 
 
-def _real_clip(media: Path) -> Path:
-    """The first video of the folder that is neither large nor tiny."""
-    most, fewest = _MEDIA_PIXELS
+def _clip_of(media: Path, fewest: int, most: int, num_frames: int) -> Path:
+    """The first video of the folder of so many pixels and frames."""
     for path in sorted(media.glob("*.mp4")):
         try:
             video = probe(path).video
         except SourceError:
             continue
-        if fewest <= video.picture.width * video.picture.height <= most and video.num_frames_from_index >= 16:
+        is_of_size = fewest <= video.picture.width * video.picture.height <= most
+        if is_of_size and video.num_frames_from_index >= num_frames:
             return path
-    raise SystemExit(f"{media}: holds no .mp4 of {fewest} to {most} pixels with 16 frames; name another folder")
+    raise SystemExit(f"{media}: holds no .mp4 of {fewest} to {most} pixels with {num_frames} frames; name another")
 
 
 def rewrite(source: Path, target: Path, *, repeat: int = 1, shrink: int = 1) -> Path:
