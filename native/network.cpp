@@ -1,6 +1,7 @@
 #include "network.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -21,7 +22,11 @@ namespace {
 
 constexpr std::size_t kPage = std::size_t{2} << 20;  // a huge one
 
-int tiles(int side) { return (side + kTile - 1) / kTile; }
+// Rows that a thread reads or writes at a time.
+constexpr int kRowsOfPiece = 8;
+
+int pieces(int size, int size_of_piece) { return (size + size_of_piece - 1) / size_of_piece; }
+int tiles(int side) { return pieces(side, kTile); }
 
 // Pixels from one row to the next: the results of whole tiles, a column of zeros before, and after as many as a
 // layer that doubles may read. Odd, lest all rows fall into the same sets of the cache.
@@ -250,32 +255,34 @@ void Network::run(const float* input, int num, int height, int width, float* out
         std::size_t(spec_.out_channels) * last.height * last.width * spec_.shuffle * spec_.shuffle;
     const int num_layers = int(layers_.size());
     for (int n = 0; n < num; ++n, input += in_floats, output += out_floats) {
-        pool_->run([&](int thread) {
-            read(input, height * thread / num_threads, height * (thread + 1) / num_threads);
+        pool_->run(pieces(height, kRowsOfPiece), [&](int piece, int) {
+            read(input, piece * kRowsOfPiece, std::min(height, (piece + 1) * kRowsOfPiece));
         });
-        for (const Step& step : steps_)
-            pool_->run([&](int thread) {
-                if (step.layer < num_layers) return compute(step, thread);
-                const int rows = step.end - step.begin;
-                write(input, step.begin + rows * thread / num_threads, step.begin + rows * (thread + 1) / num_threads,
-                      output);
+        for (const Step& step : steps_) {
+            if (step.layer < num_layers) {
+                compute(step);
+                continue;
+            }
+            pool_->run(pieces(step.end - step.begin, kRowsOfPiece), [&](int piece, int) {
+                const int begin = step.begin + piece * kRowsOfPiece;
+                write(input, begin, std::min(step.end, begin + kRowsOfPiece), output);
             });
+        }
     }
 }
 
-void Network::compute(const Step& step, int thread) const {
-    const WithoutDenormals guard;
+// In strips of equal length, as many for each thread.
+void Network::compute(const Step& step) {
     const Layer& layer = layers_[step.layer];
     const int across = layer.tiles_across(), num_threads = pool_->num_threads();
     const int first = step.begin / kTile * across, count = tiles(step.end - step.begin) * across;
-    const int begin = int(long(count) * thread / num_threads), end = int(long(count) * (thread + 1) / num_threads);
-    const int num_strips = (end - begin + kernels_.max_tiles - 1) / kernels_.max_tiles;
-    float* scratch = scratch_.get() + scratch_floats_ * thread;
-    for (int i = 0; i < num_strips; ++i) {  // of equal length
-        const int from = begin + int(long(end - begin) * i / num_strips);
-        const int to = begin + int(long(end - begin) * (i + 1) / num_strips);
-        kernels_.run_strip(layer, first + from, to - from, scratch);
-    }
+    const int num_strips = std::min(count, pieces(pieces(count, kernels_.max_tiles), num_threads) * num_threads);
+    pool_->run(num_strips, [&](int strip, int thread) {
+        const WithoutDenormals guard;
+        const int begin = int(std::int64_t{count} * strip / num_strips);
+        const int end = int(std::int64_t{count} * (strip + 1) / num_strips);
+        kernels_.run_strip(layer, first + begin, end - begin, scratch_.get() + scratch_floats_ * thread);
+    });
 }
 
 // Planes to pixels.

@@ -76,7 +76,7 @@ private:
     void place(int height, int width);
     void read(const float* input, int begin, int end) const;
     void write(const float* input, int begin, int end, float* output) const;
-    void compute(const Step& step, int thread) const;
+    void compute(const Step& step);
 
     const Kernels& kernels_;
     NetworkSpec spec_;
