@@ -144,10 +144,11 @@ def make_cases(folder: Path, media: Path | None, num_frames: int | None) -> list
         for name, wanted in (("real clip", _REAL_CLIP), ("long clip", _LONG_CLIP)):
             source = _clip_of(media, *wanted)
             cases.append(Case(name=name, source=source, model=compact, num_frames=num_frames or wanted[2]))
-    on_twos = rewrite(CLIP, folder / "on_twos.mp4", repeat=2)
-    cases.append(Case(name="on twos", source=on_twos, model=compact, num_frames=num_frames or 48))
+    longest = cases[-1]
+    on_twos = rewrite(longest.source, folder / "on_twos.mp4", repeat=2)
+    cases.append(Case(name="on twos", source=on_twos, model=compact, num_frames=longest.num_frames))
     half = rewrite(CLIP, folder / "half.mp4", shrink=2)
-    cases.append(Case(name="RRDB at 2x", source=half, model=best, num_frames=num_frames or 5, original=CLIP))
+    cases.append(Case(name="RRDB at 2x", source=half, model=best, num_frames=num_frames or 20, original=CLIP))
     return cases
 
 
