@@ -46,9 +46,7 @@ CLIP = ROOT / "examples" / "clip.mp4"
 CRF, PRESET = "20", "veryfast"  # framelift's defaults; the same for all
 SCALE = 2
 _TILE_PX = 256  # framelift's default
-# Of the folder, by (fewest, most) pixels and fewest frames: a clip that takes seconds, no smaller than that of the
-# examples, and one so long that starting and ending, which take seconds too, hardly count.
-_REAL_CLIP, _LONG_CLIP = (50_000, 100_000, 16), (10_000, 30_000, 300)
+_MEDIA_PIXELS = (100_000, 50_000)  # a clip of the folder that takes seconds, and not less than the one of the examples
 _FRAMELIFT_MODELS = {
     "realesr-animevideov3": ("realesr-animevideov3", "realesr-animevideov3.pth"),
     "RealESRGAN_x4plus": ("realesrgan-x4plus", "RealESRGAN_x4plus.pth"),
@@ -141,39 +139,40 @@ def make_cases(folder: Path, media: Path | None, num_frames: int | None) -> list
     compact, best = "realesr-animevideov3", "RealESRGAN_x4plus"
     cases = [Case(name="clip", source=CLIP, model=compact, num_frames=num_frames or 38)]
     if media is not None:
-        for name, wanted in (("real clip", _REAL_CLIP), ("long clip", _LONG_CLIP)):
-            source = _clip_of(media, *wanted)
-            cases.append(Case(name=name, source=source, model=compact, num_frames=num_frames or wanted[2]))
-    longest = cases[-1]
-    on_twos = rewrite(longest.source, folder / "on_twos.mp4", repeat=2)
-    cases.append(Case(name="on twos", source=on_twos, model=compact, num_frames=longest.num_frames))
+        cases.append(Case(name="real clip", source=_real_clip(media), model=compact, num_frames=num_frames or 16))
+    # So long that starting and ending, which take seconds, hardly count.
+    long = rewrite(CLIP, folder / "long.mp4", times=8)
+    cases.append(Case(name="long clip", source=long, model=compact, num_frames=num_frames or 304))
+    on_twos = rewrite(CLIP, folder / "on_twos.mp4", repeat=2, times=4)
+    cases.append(Case(name="on twos", source=on_twos, model=compact, num_frames=num_frames or 304))
     half = rewrite(CLIP, folder / "half.mp4", shrink=2)
     cases.append(Case(name="RRDB at 2x", source=half, model=best, num_frames=num_frames or 20, original=CLIP))
     return cases
 
 
-def _clip_of(media: Path, fewest: int, most: int, num_frames: int) -> Path:
-    """The first video of the folder of so many pixels and frames."""
+def _real_clip(media: Path) -> Path:
+    """The first video of the folder that is neither large nor tiny."""
+    most, fewest = _MEDIA_PIXELS
     for path in sorted(media.glob("*.mp4")):
         try:
             video = probe(path).video
         except SourceError:
             continue
-        is_of_size = fewest <= video.picture.width * video.picture.height <= most
-        if is_of_size and video.num_frames_from_index >= num_frames:
+        if fewest <= video.picture.width * video.picture.height <= most and video.num_frames_from_index >= 16:
             return path
-    raise SystemExit(f"{media}: holds no .mp4 of {fewest} to {most} pixels with {num_frames} frames; name another")
+    raise SystemExit(f"{media}: holds no .mp4 of {fewest} to {most} pixels with 16 frames; name another folder")
 
 
-def rewrite(source: Path, target: Path, *, repeat: int = 1, shrink: int = 1) -> Path:
-    """A lossless copy with every frame shown several times, or made smaller by Lanczos."""
+def rewrite(source: Path, target: Path, *, repeat: int = 1, shrink: int = 1, times: int = 1) -> Path:
+    """A lossless copy with every frame shown several times, made smaller by Lanczos, or all of it several times."""
     with av.open(str(source)) as container, av.open(str(target), "w") as out:
         video = container.streams.video[0]
         rate = Fraction(video.average_rate or 25) * repeat
         stream: Any = out.add_stream("libx264", rate=rate, options={"qp": "0", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = video.width // shrink, video.height // shrink, "yuv420p"
         number = 0
-        for frame in container.decode(video):
+        frames = list(container.decode(video))
+        for frame in frames * times:
             small = frame.reformat(stream.width, stream.height, "yuv420p", interpolation="LANCZOS")
             for _ in range(repeat):
                 small.pts, small.time_base = number, 1 / rate
