@@ -58,13 +58,13 @@ def test_without_groups_the_machine_counts(machine: Machine) -> None:
 
 
 def test_group_of_version_2(machine: Machine) -> None:
-    _groups_of_version_2(machine, "/farm/job")
-    machine.write("sys/fs/cgroup/farm/job/memory.max", "max\n")
-    machine.write("sys/fs/cgroup/farm/job/memory.current", f"{GIB}\n")
+    _groups_of_version_2(machine, "/jobs/7")
+    machine.write("sys/fs/cgroup/jobs/7/memory.max", "max\n")
+    machine.write("sys/fs/cgroup/jobs/7/memory.current", f"{GIB}\n")
     assert machine.gib() == 64, "max is no limit"
-    machine.write("sys/fs/cgroup/farm/memory.max", f"{8 * GIB}\n")
-    machine.write("sys/fs/cgroup/farm/memory.current", f"{3 * GIB}\n")
-    machine.write("sys/fs/cgroup/farm/memory.stat", f"anon 1\ninactive_file {GIB}\nactive_file {GIB // 2}\n")
+    machine.write("sys/fs/cgroup/jobs/memory.max", f"{8 * GIB}\n")
+    machine.write("sys/fs/cgroup/jobs/memory.current", f"{3 * GIB}\n")
+    machine.write("sys/fs/cgroup/jobs/memory.stat", f"anon 1\ninactive_file {GIB}\nactive_file {GIB // 2}\n")
     assert machine.gib() == 8 - 3 + 1.5, "cached files give way, and a group is bound by those around it"
 
 

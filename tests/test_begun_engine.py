@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 import torch
+from tiny_network import make_network, write_checkpoint
 
 import vidsr.engines.choice
 import vidsr.engines.table
@@ -15,8 +16,6 @@ from vidsr.engines.table import EngineRow, find_engine
 from vidsr.engines.torch import TorchEngine
 from vidsr.errors import ResumeError
 from vidsr.events import Progress, Started
-from vidsr.models.compact import SRVGGNetCompact
-from vidsr.models.loading import save_safetensors
 from vidsr.options import UpscaleOptions
 from vidsr.pipeline.plan import work_folder
 from vidsr.prepare import prepare
@@ -46,16 +45,9 @@ class Brighter(TorchEngine):
 BRIGHTER = EngineRow(name="brighter", summary="", precisions={"cpu": ("fp32",)}, open=Brighter)
 
 
-def make_network():
-    torch.manual_seed(0)
-    return SRVGGNetCompact(scale=2, num_features=4, num_convs=1).eval().requires_grad_(False)
-
-
 @pytest.fixture
 def options(tmp_path):
-    path = tmp_path / "tiny.safetensors"
-    save_safetensors(make_network(), path)
-    return UpscaleOptions(model=str(path), device="cpu", codec="ffv1")
+    return UpscaleOptions(model=write_checkpoint(tmp_path), device="cpu", codec="ffv1")
 
 
 @pytest.fixture

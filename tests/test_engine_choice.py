@@ -7,6 +7,7 @@ import re
 
 import pytest
 import torch
+from tiny_network import make_network, write_checkpoint
 from typer.testing import CliRunner
 
 import vidsr.engines.choice
@@ -17,8 +18,6 @@ from vidsr.engines.choice import choose_engine
 from vidsr.engines.table import ENGINES, EngineRow, find_engine
 from vidsr.engines.torch import TorchEngine
 from vidsr.errors import UsageError
-from vidsr.models.compact import SRVGGNetCompact
-from vidsr.models.loading import save_safetensors
 from vidsr.options import UpscaleOptions
 from vidsr.upscaler import Upscaler
 
@@ -26,16 +25,9 @@ CPU = torch.device("cpu")
 TORCH = find_engine("torch")
 
 
-def make_network():
-    torch.manual_seed(0)
-    return SRVGGNetCompact(scale=2, num_features=4, num_convs=1).eval().requires_grad_(False)
-
-
 @pytest.fixture
 def checkpoint(tmp_path):
-    path = tmp_path / "tiny.safetensors"
-    save_safetensors(make_network(), path)
-    return str(path)
+    return write_checkpoint(tmp_path)
 
 
 def row(name, **changes):

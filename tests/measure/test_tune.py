@@ -8,6 +8,7 @@ import time
 
 import pytest
 import torch
+from tiny_network import make_network, write_checkpoint
 from typer.testing import CliRunner
 
 import vidsr.engines.choice
@@ -21,7 +22,6 @@ from vidsr.engines.torch import TorchEngine
 from vidsr.events import Notice, Started
 from vidsr.measure.tune import thread_counts, tune
 from vidsr.models.compact import SRVGGNetCompact
-from vidsr.models.loading import save_safetensors
 from vidsr.options import UpscaleOptions
 from vidsr.prepare import prepare
 from vidsr.upscale import Run
@@ -31,16 +31,9 @@ CPU = torch.device("cpu")
 TORCH = next(row for row in ENGINES if row.name == "torch")
 
 
-def make_network():
-    torch.manual_seed(0)
-    return SRVGGNetCompact(scale=2, num_features=4, num_convs=1).eval().requires_grad_(False)
-
-
 @pytest.fixture
 def checkpoint(tmp_path):
-    path = tmp_path / "tiny.safetensors"
-    save_safetensors(make_network(), path)
-    return str(path)
+    return write_checkpoint(tmp_path)
 
 
 class Stand:
