@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from vidsr.engines.base import Engine
+from vidsr.engines.gate import closeness
 from vidsr.engines.table import ENGINES
-from vidsr.measure.closeness import closeness
 from vidsr.measure.figures import Spread
 from vidsr.measure.machine import describe, multiply_peak
 from vidsr.measure.scene import Scene
@@ -82,9 +82,9 @@ def measure(network: Network, width: int, height: int, num_rounds: int) -> dict[
                 seconds[name].append(time.perf_counter() - began)
     found = {}
     for name, result in results.items():
-        psnr_db, max_levels = closeness(result, expected)
-        psnr = psnr_db if math.isfinite(psnr_db) else None  # JSON has no infinity
-        found[name] = {"seconds": seconds[name], "psnr_db": psnr, "max_levels": max_levels}
+        close = closeness(result, expected)
+        psnr = close.psnr_db if math.isfinite(close.psnr_db) else None  # JSON has no infinity
+        found[name] = {"seconds": seconds[name], "psnr_db": psnr, "max_levels": close.max_levels}
     return {
         "machine": describe(_CPU),
         "num_rounds": num_rounds,

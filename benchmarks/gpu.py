@@ -36,11 +36,10 @@ from torch import Tensor
 from vidsr import UpscaleOptions, Upscaler, __version__, store
 from vidsr.color import planes_to_rgb
 from vidsr.engines.devices import device_name
-from vidsr.engines.measured import LEAST_PSNR_DB, MOST_LEVELS
+from vidsr.engines.gate import closeness
 from vidsr.engines.table import RunPrecision, find_engine
 from vidsr.engines.torch import TorchEngine
 from vidsr.events import Finished
-from vidsr.measure.closeness import closeness
 from vidsr.measure.machine import multiply_peak
 from vidsr.media.probe import probe
 from vidsr.media.reader import Window, read_frames
@@ -165,14 +164,14 @@ def gate(device: torch.device) -> Iterator[dict[str, Any]]:
             for name, half in halves.items():
                 for _ in range(3):  # what is recorded is replayed from the third on
                     result = half.run(x.to(device))
-                decibels, levels = closeness(result, expected)
+                close = closeness(result, expected)
                 yield {
                     "model": entry.name,
                     "engine": name,
                     "size": f"{width}x{height}",
-                    "db": round(decibels, 1),
-                    "levels": round(levels, 3),
-                    "passed": decibels >= LEAST_PSNR_DB and levels <= MOST_LEVELS,
+                    "db": round(close.psnr_db, 1),
+                    "levels": round(close.max_levels, 3),
+                    "passed": close.passed,
                 }
 
 

@@ -73,6 +73,7 @@ def tune(**frames_per_second):
             height=180,
             frames_per_second=fps,
             psnr_db=120.0,
+            share_off=0.0,
             max_levels=0.1,
         )
         for name, fps in frames_per_second.items()

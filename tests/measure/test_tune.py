@@ -81,8 +81,9 @@ def rows(monkeypatch):
 
 def measurement(engine, fps, **changes):
     version = TORCH.version() if engine == "torch" else vidsr.__version__
-    how = {"num_threads": 1, "width": 320, "height": 180, "psnr_db": 120.0, "max_levels": 0.1, "version": version}
-    return Measurement(engine=engine, frames_per_second=fps, **how | changes)
+    how = {"num_threads": 1, "width": 320, "height": 180, "version": version}
+    close = {"psnr_db": 120.0, "share_off": 0.0, "max_levels": 0.1}
+    return Measurement(engine=engine, frames_per_second=fps, **how | close | changes)
 
 
 def test_the_fastest_that_is_right_is_chosen_and_kept(rows, measured_file, monkeypatch):
@@ -106,7 +107,8 @@ def test_the_fastest_that_is_right_is_chosen_and_kept(rows, measured_file, monke
     assert 25 < good.frames_per_second <= 1 / 0.03 and torch_2.frames_per_second <= 1 / 0.08
     assert wrong.frames_per_second > good.frames_per_second
     assert wrong.max_levels == pytest.approx(2.5, abs=0.1)
-    assert nan.max_levels == 255.0
+    assert wrong.share_off > 0.9
+    assert (nan.max_levels, nan.share_off) == (255.0, 1.0)
     assert broken.error == "no such instruction"
     assert tuned.chosen.row.name == "good"
     assert tuned.chosen.reason.startswith(f"tuned on this machine: {good.frames_per_second:.3g} fps at 64x36, torch ")
@@ -137,7 +139,9 @@ def test_another_size_of_network_is_measured_by_itself():
         ([measurement("good", 10.2)], "torch", 1),  # within what timings waver
         ([measurement("torch", 10.9, num_threads=2)], "torch", 2),
         ([measurement("good", 90.0, psnr_db=59.9)], "torch", 1),
-        ([measurement("good", 90.0, max_levels=2.1)], "torch", 1),
+        ([measurement("good", 90.0, max_levels=8.1)], "torch", 1),
+        ([measurement("good", 90.0, share_off=2e-4)], "torch", 1),
+        ([measurement("good", 90.0, share_off=9e-5, max_levels=7.9)], "good", 1),
         ([measurement("good", 90.0, error="no such instruction")], "torch", 1),
         ([measurement("absent", 90.0)], "torch", 1),
         ([measurement("removed", 90.0)], "torch", 1),
@@ -218,7 +222,7 @@ def test_the_command_prints_a_table_and_what_auto_takes(rows, checkpoint, measur
     lines = result.stdout.splitlines()
     assert lines[0].startswith("on ") and lines[0].endswith(f"fp32; kept in {measured_file}")
     assert lines[1] == checkpoint
-    assert any(line.split()[0] == "wrong" and "never chosen" in line for line in lines)
+    assert any(line.split()[0] == "wrong" and "never chosen: 60 dB in the worst frame" in line for line in lines)
     assert any(line.split()[0] == "broken" and "failed: no such instruction" in line for line in lines)
     assert lines[-1].startswith("  auto: good, tuned on this machine: ")
     dry = Upscaler(UpscaleOptions(model=checkpoint, device="cpu"))

@@ -10,14 +10,13 @@ from pathlib import Path
 import torch
 
 from vidsr.engines.devices import machine_name
+from vidsr.engines.gate import Closeness
 from vidsr.memo import keep_entry, read_entries
 from vidsr.models.loading import Network
 from vidsr.store import cache_folder
 
 # Devices times networks times precisions; the oldest go when there are more.
 _MAX_ENTRIES = 200
-# The gate: how close to fp32 PyTorch an engine must be, on one and the same picture.
-LEAST_PSNR_DB, MOST_LEVELS = 60.0, 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +29,13 @@ class Measurement:
     width: int  # of the network's input, in pixels
     height: int
     frames_per_second: float  # by the median call; 0 where it failed
-    psnr_db: float  # of the result against fp32 PyTorch's, clipped to [0, 1]; at most 200, which stands for equal
-    max_levels: float  # largest difference, in levels of 255
+    psnr_db: float  # of the worst frame against fp32 PyTorch's; at most 200, which stands for equal
+    share_off: float  # see `gate.Closeness`, like the next
+    max_levels: float
     error: str | None = None  # what went wrong, instead of a result
 
     def __post_init__(self) -> None:
-        numbers = (self.frames_per_second, self.psnr_db, self.max_levels, self.width, self.height)
+        numbers = (self.frames_per_second, self.psnr_db, self.share_off, self.max_levels, self.width, self.height)
         if not all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers):
             raise ValueError(f"{self}: not a measurement")
         if self.num_threads is not None and (type(self.num_threads) is not int or self.num_threads < 1):
@@ -44,8 +44,8 @@ class Measurement:
     @property
     def passed(self) -> bool:
         """Whether the engine may be chosen: it worked, and what it gave is close enough to fp32 PyTorch."""
-        close = self.psnr_db >= LEAST_PSNR_DB and self.max_levels <= MOST_LEVELS
-        return self.error is None and close and self.frames_per_second > 0
+        close = Closeness(psnr_db=self.psnr_db, share_off=self.share_off, max_levels=self.max_levels)
+        return self.error is None and close.passed and self.frames_per_second > 0
 
     @property
     def size(self) -> str:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidsr.color import planes_to_rgb
+from vidsr.engines.gate import closeness
 from vidsr.errors import SourceError
 from vidsr.events import Event, Progress
 from vidsr.measure.clip import write_clip
-from vidsr.measure.closeness import closeness
 from vidsr.measure.figures import (
     STAGES,
     Case,
@@ -217,8 +217,8 @@ def _compare(upscaler: Upscaler, pictures: Sequence[Tensor]) -> tuple[float | No
             result = upscaler.run_network(x)
             with exact_arithmetic():
                 found.append(closeness(result, reference(x)))
-    psnr_db = min(psnr_db for psnr_db, _ in found)
-    return (psnr_db if math.isfinite(psnr_db) else None), max(levels for _, levels in found)
+    psnr_db = min(one.psnr_db for one in found)
+    return (psnr_db if math.isfinite(psnr_db) else None), max(one.max_levels for one in found)
 
 
 def _run_figures(rounds: Sequence[_Round], num_frames: int, batch: int | None) -> RunFigures:

@@ -17,10 +17,10 @@ from vidsr.allowance import num_processors
 from vidsr.engines.base import Engine
 from vidsr.engines.choice import ChosenEngine, choose_engine
 from vidsr.engines.devices import memory_errors, settle
+from vidsr.engines.gate import closeness
 from vidsr.engines.measured import Measurement, measured_key, remember_measured
 from vidsr.engines.table import ENGINES, EngineRow, RunPrecision
 from vidsr.errors import UsageError, VidsrError
-from vidsr.measure.closeness import closeness
 from vidsr.measure.machine import exact_arithmetic, synchronize
 from vidsr.measure.scene import Scene
 from vidsr.models.catalogue import CATALOGUE, ModelEntry, find_model
@@ -179,11 +179,12 @@ def _measure(
     except (VidsrError, RuntimeError, MemoryError) as error:
         # One engine that fails must not keep the others from being measured; it is never chosen, and it is shown.
         text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return describe(frames_per_second=0.0, psnr_db=0.0, max_levels=255.0, error=text)
+        return describe(frames_per_second=0.0, psnr_db=0.0, share_off=1.0, max_levels=255.0, error=text)
     return describe(
         frames_per_second=1 / statistics.median(calls),
-        psnr_db=min(_MOST_PSNR_DB, *(psnr_db for psnr_db, _ in found)),
-        max_levels=max(levels for _, levels in found),
+        psnr_db=min(_MOST_PSNR_DB, *(one.psnr_db for one in found)),
+        share_off=max(one.share_off for one in found),
+        max_levels=max(one.max_levels for one in found),
     )
 
 
