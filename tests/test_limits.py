@@ -45,6 +45,9 @@ class SmallEngine:
             flops_per_pixel=None,
         )
 
+    def as_one_launch(self, work, recordable):
+        return work
+
     def run(self, x):
         num_frames, _, height, width = x.shape
         self.tried.append((num_frames, height, width))

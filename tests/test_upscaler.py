@@ -12,10 +12,12 @@ from torch.nn import functional
 
 import vidsr.upscaler
 from vidsr.engines.base import EngineInfo, IdentityEngine
+from vidsr.engines.torch import most_pixels
 from vidsr.errors import DeviceMemoryError, UnknownModelError, UsageError, WeightsMissingError
 from vidsr.models.catalogue import find_model
 from vidsr.models.compact import SRVGGNetCompact
 from vidsr.models.loading import blend_networks, load_network, save_safetensors
+from vidsr.models.rrdb import RRDBNet
 from vidsr.options import UpscaleOptions
 from vidsr.resample import resize
 from vidsr.store import locate
@@ -175,7 +177,7 @@ def test_the_input_is_not_written_to(options):
 class FakeEngine:
     """Doubles pictures exactly (no rounding anywhere), and has memory for so many pixels at once."""
 
-    def __init__(self, num_pixels_that_fit, bytes_per_pixel=0, reach_px=3):
+    def __init__(self, num_pixels_that_fit, bytes_per_pixel=0, reach_px=3, max_pixels=None):
         self.num_pixels_that_fit = num_pixels_that_fit
         self.tried, self.done = [], []
         self.info = EngineInfo(
@@ -186,8 +188,12 @@ class FakeEngine:
             reach_px=reach_px,
             align_px=1,
             bytes_per_pixel=bytes_per_pixel,
+            max_pixels=max_pixels,
             flops_per_pixel=None,
         )
+
+    def as_one_launch(self, work, recordable):
+        return work
 
     def run(self, x):
         num_frames, _, height, width = x.shape
@@ -293,6 +299,52 @@ def test_by_estimate_too_there_are_fewer_frames_before_there_are_tiles(monkeypat
     engine = FakeEngine(3 * 60 * 80, bytes_per_pixel=100)
     assert torch.equal(with_engine(engine).upscale_tensor(x), unconstrained(x))
     assert engine.tried == [(3, 60, 80), (3, 60, 80), (1, 60, 80)]
+
+
+def test_an_engine_that_counts_in_32_bits_gets_no_more_than_it_can_count(monkeypatch):
+    monkeypatch.setattr(vidsr.upscaler, "free_bytes", lambda device: 10**12)
+    x = make_picture(60, 80, 7)
+    engine = FakeEngine(10**9, bytes_per_pixel=1, max_pixels=3 * 60 * 80 + 5)
+    assert torch.equal(with_engine(engine).upscale_tensor(x), unconstrained(x))
+    assert engine.tried == [(3, 60, 80), (3, 60, 80), (1, 60, 80)]
+    x = make_picture(200, 300)
+    engine = FakeEngine(10**9, bytes_per_pixel=1, max_pixels=190 * 190)
+    assert torch.equal(with_engine(engine).upscale_tensor(x), unconstrained(x))
+    assert engine.tried == engine.done and len(engine.done) > 1
+    assert all(height * width <= 190 * 190 for _, height, width in engine.done)
+
+
+@pytest.mark.parametrize(
+    ("network", "whole", "not_whole"),
+    [
+        (RRDBNet(scale=4, num_blocks=1), (1920, 1080), (2048, 1080)),
+        (RRDBNet(scale=2, num_blocks=1), (3840, 2160), (4096, 2160)),
+        (SRVGGNetCompact(scale=4), (7680, 4320), (8192, 4320)),
+    ],
+)
+def test_the_largest_tensor_of_a_network_is_counted_in_32_bits(network, whole, not_whole):
+    most = most_pixels(network)
+    for (width, height), fits in ((whole, True), (not_whole, False)):
+        assert (width * height <= most) is fits
+    if isinstance(network, RRDBNet):  # the phases of its last upsampling have one row and one column more
+        height, width = (side * network.scale // 2 + 1 for side in whole)
+        assert 4 * 64 * height * width < 2**31
+
+
+def test_what_is_recorded_adapts_to_nothing():
+    engine, works = FakeEngine(2 * 60 * 80), []
+    engine.as_one_launch = lambda work, recordable: works.append(recordable) or work
+    upscaler, x = with_engine(engine), make_picture(60, 80, 7)
+    launch = upscaler.as_one_launch(lambda tensors: [upscaler.upscale_tensor(tensors[0])])
+    (expected,), watched = launch([x]), upscaler.network_watch.seconds
+    engine.tried.clear()
+    assert torch.equal(works[0]([x])[0], expected)
+    assert engine.tried == engine.done[-len(engine.tried) :]  # at once in what fitted before
+    assert upscaler.network_watch.seconds == watched  # events of a recording have no time
+    engine.num_pixels_that_fit = 60 * 80 - 1
+    with pytest.raises(DeviceMemoryError, match="does not fit"):
+        works[0]([x])
+    assert torch.equal(launch([x])[0], expected)  # that one goes on in tiles
 
 
 def test_a_short_batch_does_not_make_those_after_it_short():

@@ -52,8 +52,8 @@ class PromisingLane:
 
     pinned = False
 
-    def __init__(self, depth):
-        self.depth = depth
+    def __init__(self, depth, one_shape=True):
+        self.depth, self.one_shape = depth, one_shape
         self.num_in_flight_most = 0
         self._uploaded = None
         self._in_flight = []
@@ -227,6 +227,51 @@ def test_alpha_is_left_out_where_the_target_has_none():
     for (_, found), (_, wanted) in zip(come, expected, strict=True):
         assert len(found) == 3
         assert all(np.array_equal(f, w) for f, w in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("one_shape", [False, True])
+def test_short_batches_are_filled_up_where_every_shape_costs(one_shape):
+    source, target = make_format("yuv420p10le", 6, 4), make_format("yuv420p10le", 12, 8)
+    worker = make_worker(source, target, PromisingLane(1, one_shape), batch=3)
+    sizes, upscale_tensor = [], worker._upscaler.upscale_tensor
+
+    def noted(x, size):
+        sizes.append(len(x))
+        return upscale_tensor(x, size)
+
+    worker._upscaler.upscale_tensor = noted
+    frames = make_frames(source, 7)
+    come = stream(worker, frames, batch=3, queue_batches=2)
+    assert sizes == ([3, 3, 3] if one_shape else [3, 3, 1])
+    alone = make_worker(source, target, HostLane(), batch=1)
+    expected = stream(alone, frames, batch=1, queue_batches=2)
+    assert len(come) == len(expected) == 7
+    for (stamp, planes), (wanted_stamp, wanted) in zip(come, expected, strict=True):
+        assert stamp == wanted_stamp
+        assert all(np.array_equal(plane, other) for plane, other in zip(planes, wanted, strict=True))
+    assert worker.tally.num_frames == 7
+
+
+def test_a_batch_that_the_engine_launches_as_one_is_computed_by_that():
+    source, target = make_format("gbrp", 6, 4), make_format("gbrp", 12, 8)
+    upscaler = Upscaler(UpscaleOptions(model="nearest", device="cpu"))
+    shapes = []
+
+    def as_one_launch(work):
+        def launch(planes):
+            shapes.append([tuple(plane.shape) for plane in planes])
+            return work(planes)
+
+        return launch
+
+    upscaler.as_one_launch = as_one_launch
+    lane, sizes = PromisingLane(2), {"batch": 2, "queue_batches": 2}
+    worker = FrameWorker(upscaler, source, target, UPRIGHT, lane, time_base=Fraction(1, 100), **sizes)
+    frames = make_frames(source, 5)
+    come = stream(worker, frames, batch=2, queue_batches=2)
+    for planes, (_, found) in zip(frames, come, strict=True):
+        assert all(np.array_equal(f, doubled(p)) for f, p in zip(found, planes, strict=True))
+    assert shapes == [[(2, 4, 6)] * 3] * 3
 
 
 def test_an_error_in_the_network_ends_the_run():

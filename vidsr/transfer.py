@@ -44,6 +44,7 @@ class Lane(Protocol):
 
     pinned: bool
     depth: int  # batches that may be on their way at once
+    one_shape: bool  # whether batches of another size cost more than to fill them up
     copy_in: Stopwatch
     compute: Stopwatch
     copy_out: Stopwatch
@@ -66,6 +67,7 @@ class HostLane:
 
     pinned = False
     depth = 0
+    one_shape = False
 
     def __init__(self) -> None:
         self.copy_in, self.compute, self.copy_out = (Stopwatch(torch.device("cpu")) for _ in range(3))
@@ -89,6 +91,7 @@ class CudaLane:
 
     pinned = True
     depth = 2
+    one_shape = True  # for each, cuDNN searches the fastest way of every layer, and graphs are recorded
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -96,7 +99,7 @@ class CudaLane:
         self._copy_in = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._compute = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._copy_out = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        # All batches but the last have one shape, so that cuDNN's search for the fastest way pays off.
+        # All batches have one shape, so that cuDNN's search for the fastest way pays off.
         torch.backends.cudnn.benchmark = True
 
     def upload(self, planes: Sequence[Tensor]) -> list[Tensor]:

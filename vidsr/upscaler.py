@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidsr import store
-from vidsr.engines.base import Engine, EngineInfo, IdentityEngine
+from vidsr.engines.base import Engine, EngineInfo, IdentityEngine, Work
 from vidsr.engines.choice import choose_engine
 from vidsr.engines.devices import device_name, free_bytes, memory_errors, resolve_devices, settle
 from vidsr.engines.measured import Measurement, measured_key, recall_measured
@@ -101,6 +102,7 @@ class Upscaler:
         # What fits, by (height, width) of the network's input: frames at once, and the side of a tile.
         self._fitting: dict[tuple[int, int], tuple[int, int]] = {}
         self._given_tile: int | None = None
+        self._adapts = True  # to memory that runs out; not while its launches are recorded
         self.tile_px = 0  # side of the tiles of the last picture; 0 is whole
 
     @property
@@ -213,6 +215,18 @@ class Upscaler:
             return None
         return Regions(scale=info.scale, reach_px=info.reach_px, align_px=info.align_px)
 
+    def as_one_launch(self, work: Work) -> Work:
+        """What does the same as a work of which `upscale_tensor` is a part, launched as one where the engine can."""
+
+        def at_what_fits(tensors: Sequence[Tensor]) -> list[Tensor]:
+            self._adapts = False
+            try:
+                return work(tensors)
+            finally:
+                self._adapts = True
+
+        return self._engine.as_one_launch(work, at_what_fits)
+
     def upscale_tensor(
         self, rgb_nchw: Tensor, size: tuple[int, int] | None = None, regions: Regions | None = None
     ) -> Tensor:
@@ -281,6 +295,8 @@ class Upscaler:
         Where memory runs short it goes on with fewer frames at once, then with smaller tiles: the same frames again.
         """
         height, width = x.shape[-2:]
+        if not self._adapts:
+            return self._run_in_pieces(x, *self._fitting[height, width])
         free_at_first: int | None = None
         did_not_fit: tuple[int, int] | None = None
         while True:
@@ -366,7 +382,7 @@ class Upscaler:
         tile = self.options.tile
         if tile:
             height, width = (min(tile + 2 * MAX_OVERLAP_PX, side) for side in (height, width))
-        num_frames = int(num_bytes // max(info.peak_bytes(height, width), 1))
+        num_frames = info.most_frames(height, width, num_bytes)
         if num_frames >= 1 or tile is not None:
             return max(num_frames, 1), tile or 0
         return 1, max(info.largest_side(num_bytes) - 2 * MAX_OVERLAP_PX, _SMALLEST_TILE_PX)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -62,6 +63,9 @@ class FrameWorker:
         self._time_base = time_base
         self._max_frames = batch  # at once; fewer where memory runs short
         self.tally = Tally()  # of all frames so far
+        work = partial(self._compute, upscaler=upscaler)
+        self._launch = upscaler.as_one_launch(work)
+        self._is_one_launch = self._launch is not work
         self._regions = upscaler.new_regions() if batch == 1 else None
         self._free_measures = deque(
             torch.empty((batch, NUM_MEASURES), pin_memory=lane.pinned) for _ in range(lane.depth + 1)
@@ -113,13 +117,17 @@ class FrameWorker:
 
     def _compute_what_fits(self, planes: Sequence[Tensor], upscaler: Upscaler) -> list[Tensor]:
         """As `_compute`, with fewer frames at once where memory runs short: the same frames again."""
+        num_frames, is_usual = len(planes[0]), upscaler is self._upscaler
+        fills_up = is_usual and self._lane.one_shape
         while True:
-            at_once = min(self._max_frames, len(planes[0]))
+            at_once = self._max_frames if fills_up else min(self._max_frames, num_frames)
             try:
                 with memory_errors(upscaler.device, f"{at_once} frames"):
-                    pieces = zip(*(torch.split(plane, at_once) for plane in planes), strict=True)
-                    parts = [self._compute(piece, upscaler) for piece in pieces]
-                    return [torch.cat(part) for part in zip(*parts, strict=True)] if len(parts) > 1 else parts[0]
+                    full = [_filled_up(plane, at_once) for plane in planes] if fills_up else planes
+                    pieces = zip(*(torch.split(plane, at_once) for plane in full), strict=True)
+                    parts = [self._launch(piece) if is_usual else self._compute(piece, upscaler) for piece in pieces]
+                    results = [torch.cat(part) for part in zip(*parts, strict=True)] if len(parts) > 1 else parts[0]
+                    return [result[:num_frames] for result in results]
             except DeviceMemoryError:
                 if at_once == 1:
                     raise
@@ -175,11 +183,13 @@ class FrameWorker:
 
     def with_device_times(self, times: StageTimes) -> StageTimes:
         """The times of a run with where those of the work went, over all frames so far."""
+        network_seconds = self._upscaler.network_watch.seconds - self._network_seconds_before
         return replace(
             times,
             copy_in_busy_seconds=self._lane.copy_in.seconds,
             compute_busy_seconds=self._lane.compute.seconds,
-            network_busy_seconds=self._upscaler.network_watch.seconds - self._network_seconds_before,
+            # Within one launch nothing is timed by itself.
+            network_busy_seconds=self._lane.compute.seconds if self._is_one_launch else network_seconds,
             copy_out_busy_seconds=self._lane.copy_out.seconds,
         )
 
@@ -236,6 +246,17 @@ def _require_memory(source: PictureFormat, target: PictureFormat, num_frames: in
             f"{num_bytes / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free; choose a smaller scale or "
             "batch; if the source is not that large, it is damaged"
         )
+
+
+def _filled_up(plane: Tensor, multiple: int) -> Tensor:
+    """(N, h, w) with its last frame repeated until N is a multiple."""
+    num_frames = len(plane)
+    if num_frames % multiple == 0:
+        return plane
+    filled = plane.new_empty((-(-num_frames // multiple) * multiple, *plane.shape[1:]))
+    filled[:num_frames].copy_(plane)
+    filled[num_frames:].copy_(plane[-1:])
+    return filled
 
 
 def _nan_if_infinite(x_nchw: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -48,6 +49,7 @@ RUNS = [
     ("torch", "cpu", "fp32", "_network", ROUNDING),
     ("torch", "cuda:0", "fp16", "_network", HALF),
     ("cuda-graphs", "cuda:0", "fp16", "_compute", HALF),
+    ("cuda-graphs-padded", "cuda:0", "fp16", "_compute", HALF),
     ("compiled", "cuda:0", "fp16", "_compute", HALF),
     ("openvino", "cpu", "fp32", "_infer", ROUNDING),
     ("openvino-gpu", "cpu", "fp32", "_infer", HALF),
@@ -143,6 +145,29 @@ def test_a_batch_is_its_pictures_one_by_one(engine):
     # Another batch may mean another algorithm, with sums in another order: float32 rounding; half's is 1/2048.
     limit = 2e-3 if engine.info.precision == "fp16" else 1e-5
     torch.testing.assert_close(together, alone, rtol=0, atol=limit)
+
+
+def test_a_work_as_one_launch_does_what_it_does(engine):
+    def work(tensors):
+        out = engine.run(tensors[0].float() / 255)
+        return [(out * 255).round().clamp(0, 255).to(torch.uint8), out.amax((1, 2, 3))]
+
+    launch = engine.as_one_launch(work, work)
+    for seed in (7, 8, 9, 10):  # recorded at the second, replayed from then on
+        codes = torch.randint(0, 256, (2, 3, 12, 17), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+        codes = codes.to(engine.info.device)
+        planes, peak = launch([codes])
+        expected, expected_peak = work([codes])
+        assert planes.dtype == torch.uint8 and int((planes.int() - expected.int()).abs().max()) <= 1
+        torch.testing.assert_close(peak, expected_peak, rtol=0, atol=2e-3)
+
+
+def test_more_pixels_than_one_call_takes_are_refused_as_too_many(engine):
+    if engine.info.max_pixels is None:
+        pytest.skip("takes as many as fit into memory")
+    side = math.isqrt(engine.info.max_pixels) + 1
+    with pytest.raises(DeviceMemoryError, match="takes at once; try a smaller --tile"):
+        engine.run(torch.zeros((1, 1, 1, 1), device=engine.info.device).expand(1, 3, side, side))
 
 
 def test_the_same_picture_gives_the_same_result(engine):

@@ -44,6 +44,9 @@ class Stand:
         self.info = dataclasses.replace(self._engine.info, engine="stand")
         self._levels, self._seconds = levels, seconds
 
+    def as_one_launch(self, work, recordable):
+        return work
+
     def run(self, x):
         time.sleep(self._seconds)
         return self._engine.run(x) + self._levels / 255

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vidsr.engines.base import EngineInfo
+from vidsr.engines.base import EngineInfo, Work
 from vidsr.engines.devices import memory_errors
 from vidsr.engines.torch import TorchEngine
 from vidsr.models.loading import Network
@@ -44,9 +44,13 @@ class CompiledEngine:
         return self._info
 
     def run(self, rgb_nchw: Tensor) -> Tensor:
+        self._info.require_size(rgb_nchw)
         num_frames, _, height, width = rgb_nchw.shape
         with memory_errors(self._info.device, f"{num_frames} frames of {width}x{height}"), torch.inference_mode():
             return self._compute(rgb_nchw)
+
+    def as_one_launch(self, work: Work, recordable: Work) -> Work:
+        return work
 
 
 def why_absent() -> str | None:

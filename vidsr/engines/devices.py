@@ -157,9 +157,16 @@ def free_bytes(device: torch.device) -> int:
     """Memory that could be allocated now, in bytes: of the GPU, or what this process may still take of its machine."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return free + reusable
+        return free + _idle_bytes(device)
     return allowance.free_bytes()
+
+
+def _idle_bytes(device: torch.device) -> int:
+    """What torch holds of a GPU's memory and gives to whoever asks next; what recordings hold is theirs alone."""
+    held = torch.cuda.memory_snapshot()  # type: ignore[no-untyped-call]
+    segments = [segment for segment in held if segment["device"] == device.index]
+    shared = [segment for segment in segments if segment["segment_pool_id"] == (0, 0)]
+    return sum(segment["total_size"] - segment["active_size"] for segment in shared)
 
 
 def describe_devices() -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from vidsr.engines.base import EngineInfo
+from vidsr.engines.base import EngineInfo, Work
 from vidsr.engines.devices import memory_errors
 from vidsr.engines.torch import peak_bytes_per_pixel
 from vidsr.errors import DeviceError
@@ -78,6 +78,9 @@ class OpenVinoEngine:
         with memory_errors(self._info.device, f"{num_frames} frames of {width}x{height}", _MEMORY_WORDS):
             out_nchw = self._infer(pad_to_multiple(rgb_nchw, self._align_px).contiguous())
             return out_nchw[..., : height * scale, : width * scale].contiguous()
+
+    def as_one_launch(self, work: Work, recordable: Work) -> Work:
+        return work
 
     def _infer(self, x_nchw: Tensor) -> Tensor:
         import openvino

@@ -114,6 +114,14 @@ ENGINES: tuple[EngineRow, ...] = (
         version=_of_torch,
     ),
     EngineRow(
+        name="cuda-graphs-padded",
+        summary="the same, with the network's first and last layer filled up to 8 channels",
+        precisions={"cuda": ("fp16", "fp32")},
+        open=partial(graphs.CudaGraphEngine, pads_ends=True),
+        why_absent=graphs.why_absent,
+        version=_of_torch,
+    ),
+    EngineRow(
         name="compiled",
         summary="PyTorch, compiled at the first frame for minutes; by name only",
         precisions={"cuda": ("fp16", "fp32")},

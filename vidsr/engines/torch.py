@@ -10,22 +10,28 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vidsr.engines.base import EngineInfo
+from vidsr.engines.base import EngineInfo, Work
 from vidsr.engines.devices import memory_errors
 from vidsr.models.compact import SRVGGNetCompact
 from vidsr.models.folded import fold
 from vidsr.models.loading import Network
+from vidsr.models.padded import pad_ends
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 # Peak memory in feature maps of 64 channels at the network's largest resolution, measured on the CPU: 1.1 kB per
 # input pixel for animevideov3, which computes at the input's size, 15 kB for x4plus, which ends at the output's.
 _COMPACT_MAPS, _RRDB_MAPS = 5, 4
+# CUDA's kernels count the samples of a tensor in 32 bits, or take slower ways beyond. The hundredth is for the row and
+# column by which the phases of a folded upsampling are larger than the picture.
+_MOST_SAMPLES = 0.99 * 2**31
 
 
 class TorchEngine:
     """Runs a network eagerly with PyTorch.
 
-    `num_threads` is of the whole process, as PyTorch has one setting for all it computes on the CPU.
+    Args:
+        num_threads: of the whole process, as PyTorch has one setting for all it computes on the CPU.
+        pads_ends: whether channels of zeros are added to the first and last layer, see `models.padded`.
     """
 
     def __init__(
@@ -35,6 +41,7 @@ class TorchEngine:
         precision: Literal["fp32", "fp16"],
         *,
         num_threads: int | None = None,
+        pads_ends: bool = False,
     ) -> None:
         if device.type == "cpu":
             _keep_freed_memory()
@@ -42,6 +49,8 @@ class TorchEngine:
             torch.set_num_threads(num_threads)
         self._dtype = _DTYPES[precision]
         folded = fold(network, sharing=precision == "fp32")
+        if pads_ends:
+            folded = pad_ends(folded)
         # Channels last is what tensor cores want, and on the CPU 10 to 20 % faster than planes.
         self._network = folded.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._info = EngineInfo(
@@ -52,6 +61,7 @@ class TorchEngine:
             reach_px=network.reach_px,
             align_px=network.align_px,
             bytes_per_pixel=peak_bytes_per_pixel(network, self._dtype),
+            max_pixels=most_pixels(network) if device.type == "cuda" else None,
             flops_per_pixel=network.flops_per_input_pixel,
         )
 
@@ -60,9 +70,13 @@ class TorchEngine:
         return self._info
 
     def run(self, rgb_nchw: Tensor) -> Tensor:
+        self._info.require_size(rgb_nchw)
         num_frames, _, height, width = rgb_nchw.shape
         with memory_errors(self._info.device, f"{num_frames} frames of {width}x{height}"), torch.inference_mode():
             return self.compute(rgb_nchw)
+
+    def as_one_launch(self, work: Work, recordable: Work) -> Work:
+        return work
 
     def compute(self, rgb_nchw: Tensor) -> Tensor:
         """What `run` does, with PyTorch's own errors."""
@@ -75,6 +89,12 @@ def peak_bytes_per_pixel(network: Network, dtype: torch.dtype) -> int:
     """What a network takes at most, in bytes per input pixel and frame."""
     num_maps = _COMPACT_MAPS if isinstance(network, SRVGGNetCompact) else _RRDB_MAPS * network.scale**2
     return 64 * num_maps * dtype.itemsize
+
+
+def most_pixels(network: Network) -> int:
+    """Input pixels, over all frames, up to which the largest tensor of a network can be counted in 32 bits."""
+    num_maps = 1 if isinstance(network, SRVGGNetCompact) else network.scale**2
+    return int(_MOST_SAMPLES / (64 * num_maps))
 
 
 @cache

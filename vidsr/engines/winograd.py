@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vidsr.engines.base import EngineInfo
+from vidsr.engines.base import EngineInfo, Work
 from vidsr.engines.devices import memory_errors, threads_of_engine
 from vidsr.engines.winograd_plan import FLOATS, LayerSpec, NetworkSpec, PictureSpec, plan_of, pointer
 from vidsr.errors import DeviceError, UsageError
@@ -111,6 +111,9 @@ class WinogradEngine:
             out = torch.empty((num_frames, self._out_channels, *size), dtype=torch.float32, device="cpu")
             self._compute(x, out)
             return out[..., : height * self._info.scale, : width * self._info.scale].contiguous()
+
+    def as_one_launch(self, work: Work, recordable: Work) -> Work:
+        return work
 
     def _memory(self) -> tuple[int, int]:
         """Bytes per pixel and per column of the input: of the pictures as the kernels plan them, and the tensors."""

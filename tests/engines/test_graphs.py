@@ -1,4 +1,4 @@
-"""Which shapes the engine of CUDA graphs records, keeps and gives up; with stand-ins for graphs, on the CPU."""
+"""Which shapes and works the engine of CUDA graphs records, keeps and gives up; with stand-ins, on the CPU."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import weakref
 import pytest
 import torch
 
-import vidsr.engines.graphs
-from vidsr.engines.graphs import CudaGraphEngine, Recording, why_absent
+import vidsr.engines.recording
+from vidsr.engines.graphs import CudaGraphEngine, why_absent
+from vidsr.engines.recording import Recording
 from vidsr.errors import DeviceMemoryError
 from vidsr.models.compact import SRVGGNetCompact
 
@@ -30,19 +31,21 @@ class Recorder:
         type(self).made += 1
         self.shapes, self.replayed, self.error, self.alive = [], [], None, weakref.WeakSet()
 
-    def __call__(self, compute, example):
+    def __call__(self, work, examples):
         if self.error is not None:
             raise self.error
-        static_in = example.clone()
-        static_out = compute(static_in).clone()
-        shape = tuple(example.shape)
+        static_in = [example.clone() for example in examples]
+        static_out = [out.clone() for out in work(static_in)]
+        shape = tuple(examples[0].shape)
         self.shapes.append(shape)
 
         def replay():
             self.replayed.append(shape)
-            static_out.copy_(compute(static_in))
+            for out, result in zip(static_out, work(static_in), strict=True):
+                out.copy_(result)
 
-        self.alive.add(static_out)
+        for out in static_out:
+            self.alive.add(out)
         return Recording(static_in=static_in, static_out=static_out, replay=replay)
 
 
@@ -93,8 +96,8 @@ def test_batches_and_sides_are_shapes_of_their_own(engine, recorder):
 
 
 def test_so_many_are_kept_and_no_more(engine, recorder, monkeypatch):
-    monkeypatch.setattr(vidsr.engines.graphs, "_MAX_SHAPES", 3)
-    monkeypatch.setattr(vidsr.engines.graphs, "_IDLE_CALLS", 10)
+    monkeypatch.setattr(vidsr.engines.recording, "_MAX_SHAPES", 3)
+    monkeypatch.setattr(vidsr.engines.recording, "_IDLE_CALLS", 10)
     for _ in range(5):  # in turns: recording the fourth and fifth in place of others would never end
         for height in range(1, 6):
             engine.run(picture(height))
@@ -106,7 +109,14 @@ def test_so_many_are_kept_and_no_more(engine, recorder, monkeypatch):
     assert len(recorder.alive) == 3
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("CUDA error: out of memory"),  # the driver's own, while a graph is instantiated
+    ],
+)
 def test_without_memory_to_record_it_runs_eagerly(engine, recorder, error):
     network, x = make_network(), picture(5)
     recorder.error = error
@@ -128,7 +138,7 @@ def test_without_memory_to_run_it_gives_up_its_recordings(engine, recorder, monk
     def fail(x):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    engine._make_recorder = Recorder
+    engine._recordings._make_recorder = Recorder
     with monkeypatch.context() as patch:
         patch.setattr(engine, "_compute", fail)
         with pytest.raises(DeviceMemoryError, match="ran out of memory on 1 frames of 4x90"):
@@ -144,6 +154,87 @@ def test_errors_of_a_recording_are_not_swallowed(engine, recorder):
     recorder.error = RuntimeError("operation not permitted when stream is capturing")
     with pytest.raises(RuntimeError, match="not permitted"):
         engine.run(picture(5))
+
+
+def half_and_double(engine):
+    """A work as a worker has it: something before the network, and something behind."""
+
+    def work(tensors):
+        out = engine.run(tensors[0] / 2)
+        return [out * 2, out.amax((1, 2, 3))]
+
+    return work
+
+
+def test_a_work_is_recorded_as_a_whole_and_not_the_network_within(engine, recorder):
+    work = half_and_double(engine)
+    launch = engine.as_one_launch(work, work)
+    for seed in range(4):
+        x = picture(5, seed=seed)
+        expected = half_and_double(CudaGraphEngine(make_network(), CPU, "fp32", make_recorder=Recorder))([x])
+        for out, wanted in zip(launch([x]), expected, strict=True):
+            torch.testing.assert_close(out, wanted, rtol=0, atol=1e-6)
+    assert recorder.shapes == [(1, 3, 5, 4)] and len(recorder.replayed) == 3
+    for seed in range(3):  # alone, the network is a work of its own
+        engine.run(picture(5, seed=seed))
+    assert len(recorder.shapes) == 2
+
+
+def test_only_what_adapts_to_nothing_is_recorded(engine, recorder):
+    calls = []
+
+    def named(name):
+        def work(tensors):
+            calls.append(name)
+            return half_and_double(engine)(tensors)
+
+        return work
+
+    launch = engine.as_one_launch(named("adapts"), named("does not"))
+    for seed in range(3):
+        launch([picture(5, seed=seed)])
+    assert calls == ["adapts", "does not", "does not", "does not"]  # recorded, and by the stand-in replayed twice
+
+
+def test_without_memory_to_record_a_whole_the_network_alone_is(engine, recorder):
+    work, record = half_and_double(engine), recorder.__call__
+    launch = engine.as_one_launch(work, work)
+
+    class TooLarge(Recorder):
+        def __call__(self, recordable, examples):
+            if recordable.__name__ == "as_a_whole":
+                raise DeviceMemoryError("no")
+            return record(recordable, examples)
+
+    engine._recordings._make_recorder = TooLarge
+    engine._recordings.forget()
+    expected = work([picture(5, seed=3)])
+    for _ in range(5):
+        found = launch([picture(5, seed=3)])
+        assert all(torch.allclose(out, wanted, atol=1e-6) for out, wanted in zip(found, expected, strict=True))
+    assert set(recorder.shapes) == {(1, 3, 5, 4)} and len(recorder.replayed) >= 2
+
+
+def test_works_of_other_dtypes_are_other_works(engine, recorder):
+    def work(tensors):
+        return [tensors[0].float() + 1]
+
+    launch = engine.as_one_launch(work, work)
+    for dtype in (torch.uint8, torch.uint16, torch.uint8, torch.uint16):
+        (out,) = launch([torch.ones((2, 4, 4), dtype=dtype)])
+        assert torch.equal(out, torch.full((2, 4, 4), 2.0))
+    assert len(recorder.shapes) == 2
+
+
+def test_a_work_that_nobody_has_any_more_holds_no_memory(engine, recorder):
+    work = half_and_double(engine)
+    launch = engine.as_one_launch(work, work)
+    for _ in range(2):
+        launch([picture(5)])
+    assert recorder.alive
+    del launch
+    gc.collect()
+    assert not recorder.alive
 
 
 def test_absence_is_told():
