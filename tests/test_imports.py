@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1] / "vidsr"
 LADDER = [
     {"errors", "options", "frames", "events", "fingerprint", "tally", "allowance"},
     {
-        *("color", "guard", "light", "resample", "bands", "stopwatch", "tiling", "regions", "geometry"),
+        *("color", "guard", "light", "resample", "bands", "stencil", "stopwatch", "tiling", "regions", "geometry"),
         *("download", "store", "recipes"),
     },
     {"memo"},
@@ -42,6 +42,9 @@ WITHIN_A_ROW = {
     ("light", "resample"),
     ("color", "bands"),
     ("resample", "bands"),
+    ("color", "stencil"),
+    ("resample", "stencil"),
+    ("stencil", "bands"),
     ("store", "download"),
 }
 # From the bottom row only, whatever stands between.

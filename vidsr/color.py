@@ -8,7 +8,7 @@ hold linear light, and so does the RGB made from them; `vidsr.light` codes it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from vidsr.frames import (
     PictureFormat,
 )
 from vidsr.resample import every, interleave, pad_edge
+from vidsr.stencil import Stencil, from_stencil, stencil_of
 
 # Kr and Kb of each H.273 matrix; Kg is the rest.
 _LUMA_WEIGHTS = {
@@ -95,12 +96,10 @@ def rgb_to_planes(rgb_nchw: Tensor, picture: PictureFormat, *, dither: bool = Fa
         return [_to_codes(gray / gain + offset, picture, dither)]
     codes = _apply(*_from_rgb(picture, rgb_nchw.device), rgb_nchw)
     planes = [_to_codes(codes[:, 0], picture, dither)]
-    for index in (1, 2):
-        plane = codes[:, index]
-        if layout.chroma_shift_x or layout.chroma_shift_y:
-            plane = _luma_grid_to_chroma(plane, picture)
-        planes.append(_to_codes(plane, picture, dither))
-    return planes
+    chroma = codes[:, 1:]
+    if layout.chroma_shift_x or layout.chroma_shift_y:
+        chroma = _luma_grid_to_chroma(chroma, picture)
+    return [*planes, *(_to_codes(chroma[:, index], picture, dither) for index in (0, 1))]
 
 
 def alpha_to_float(plane: Tensor, picture: PictureFormat) -> Tensor:
@@ -235,14 +234,14 @@ def _chroma_to_luma_grid(plane: Tensor, picture: PictureFormat) -> Tensor:
     return plane
 
 
-def _luma_grid_to_chroma(plane: Tensor, picture: PictureFormat) -> Tensor:
+def _luma_grid_to_chroma(planes: Tensor, picture: PictureFormat) -> Tensor:
+    """(N, C, H, W) of luma's size to chroma's."""
     cosited_x, cosited_y = _sitings(picture)
-    halve = _halve_by_blocks if plane.device.type == "cpu" and not plane.requires_grad else _halve
     for _ in range(picture.layout.chroma_shift_y):
-        plane = halve(plane, -2, cosited_y)
+        planes = _halve_fast(planes, -2, cosited_y)
     for _ in range(picture.layout.chroma_shift_x):
-        plane = halve(plane, -1, cosited_x)
-    return plane
+        planes = _halve_fast(planes, -1, cosited_x)
+    return planes
 
 
 def _double(x: Tensor, axis: int, cosited: bool) -> Tensor:
@@ -274,31 +273,47 @@ def _halve(x: Tensor, axis: int, cosited: bool) -> Tensor:
     return even.add_(_filter(detail, axis, (0.25, 0.25), 0, even.shape[axis]))
 
 
-def _halve_by_blocks(x: Tensor, axis: int, cosited: bool) -> Tensor:
-    """As `_halve`, in a sixth of the time on a CPU; nothing is kept for differentiating."""
-    return from_blocks(x, axis, _halving(x.shape[axis], cosited, block_length(axis)))
+def _halve_fast(x: Tensor, axis: int, cosited: bool) -> Tensor:
+    """As `_halve`, of (N, C, H, W), with the picture read once."""
+    num_in = x.shape[axis]
+    if x.device.type == "cpu" and not x.requires_grad:
+        return from_blocks(x, axis, _halving_blocks(num_in, cosited, block_length(axis)))
+    stencil = _halving_stencil(num_in, cosited, x.device)
+    return _halve(x, axis, cosited) if stencil is None else from_stencil(x, axis, stencil, -(-num_in // 2))
 
 
 @lru_cache(maxsize=16)
-def _halving(num_in: int, cosited: bool, length: int) -> tuple[Block, ...]:
+def _halving_blocks(num_in: int, cosited: bool, length: int) -> tuple[Block, ...]:
     """What `_halve` makes of unit impulses, block by block; all blocks but those at the ends are one."""
     num_out = -(-num_in // 2)
     blocks, inner = [], None
     for start in range(0, num_out, length):
         stop = min(start + length, num_out)
-        first, last = max(2 * start - _HALVING_REACH, 0), min(2 * stop + _HALVING_REACH, num_in)
-        begin, end = max(first - _HALVING_REACH, 0), min(last + _HALVING_REACH, num_in)  # its ends spoil as much
-        is_inner = begin > 0 and end < num_in and stop - start == length
+        first, last = 2 * (start - _HALVING_REACH), 2 * (stop + _HALVING_REACH)
+        is_inner = first > 0 and last < num_in and stop - start == length
         if inner is None or not is_inner:
-            with torch.inference_mode(False):
-                impulses = torch.eye(end - begin)
-                matrix = _halve(impulses, -2, cosited)
-                matrix = matrix[start - begin // 2 : stop - begin // 2, first - begin : last - begin].contiguous()
-            inner = matrix if is_inner else inner
+            block = _halving_rows(num_in, cosited, start, stop)
+            inner = block.matrix if is_inner else inner
         else:
-            matrix = inner
-        blocks.append(Block(start, first, matrix))
+            block = Block(start, 2 * start - _HALVING_REACH, inner)
+        blocks.append(block)
     return tuple(blocks)
+
+
+@lru_cache(maxsize=32)
+def _halving_stencil(num_in: int, cosited: bool, device: torch.device) -> Stencil | None:
+    with torch.inference_mode(False):
+        return stencil_of(partial(_halving_rows, num_in, cosited), num_in, -(-num_in // 2), 1, 2, device)
+
+
+def _halving_rows(num_in: int, cosited: bool, start: int, stop: int) -> Block:
+    """Chroma samples [start, stop) of what `_halve` makes of unit impulses."""
+    first, last = max(2 * start - _HALVING_REACH, 0), min(2 * stop + _HALVING_REACH, num_in)
+    begin, end = max(first - _HALVING_REACH, 0), min(last + _HALVING_REACH, num_in)  # its ends spoil as much
+    with torch.inference_mode(False):
+        matrix = _halve(torch.eye(end - begin), -2, cosited)
+        matrix = matrix[start - begin // 2 : stop - begin // 2, first - begin : last - begin].contiguous()
+    return Block(start, first, matrix)
 
 
 def _halve_centred(x: Tensor, axis: int) -> Tensor:

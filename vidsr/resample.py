@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
 import numpy as np
@@ -14,10 +14,11 @@ import torch.nn.functional as F  # noqa: N812, the name that torch's own documen
 from torch import Tensor
 
 from vidsr.bands import Block, block_length, from_blocks
+from vidsr.stencil import Stencil, from_stencil, stencil_of
 
 Kernel = Literal["nearest", "bicubic", "lanczos"]
 
-# Beyond this the weights of a step repeat too rarely to be worth a pass each.
+# Beyond this the weights of a step repeat too rarely to be worth a filter each.
 _MAX_PHASES = 64
 
 
@@ -51,8 +52,9 @@ def _lanczos_axis(x: Tensor, axis: int, num_out: int, step: Fraction) -> Tensor:
         return x
     if x.device.type == "cpu" and not x.requires_grad:
         return from_blocks(x, axis, _lanczos_blocks(x.shape[axis], num_out, block_length(axis)))
-    if max(step.denominator, step.numerator) <= _MAX_PHASES:
-        return _by_phase(x, axis, num_out, step)
+    stencil = _lanczos_stencil(x.shape[axis], num_out, x.device)
+    if stencil is not None:
+        return from_stencil(x, axis, stencil, num_out)
     if axis == -1:  # rows are gathered ten times faster than columns
         return _by_gather(x.transpose(-1, -2).contiguous(), num_out, step).transpose(-1, -2).contiguous()
     return _by_gather(x, num_out, step)
@@ -60,43 +62,30 @@ def _lanczos_axis(x: Tensor, axis: int, num_out: int, step: Fraction) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _lanczos_blocks(num_in: int, num_out: int, length: int) -> tuple[Block, ...]:
-    """The resize of an axis, with what the taps beyond its ends would see added up on its edge samples."""
+    rows = partial(_lanczos_rows, num_in, num_out)
+    return tuple(rows(begin, min(begin + length, num_out)) for begin in range(0, num_out, length))
+
+
+@lru_cache(maxsize=32)
+def _lanczos_stencil(num_in: int, num_out: int, device: torch.device) -> Stencil | None:
     step = Fraction(num_in, num_out)
-    blocks = []
-    for begin in range(0, num_out, length):
-        taps = [_taps(i * step + (step - 1) / 2, step) for i in range(begin, min(begin + length, num_out))]
-        first = min(max(taps[0][0], 0), num_in - 1)
-        last = min(max(start + len(weights) for start, weights in taps), num_in) - 1
-        matrix = np.zeros((len(taps), max(last, first) - first + 1))
-        for row, (start, weights) in zip(matrix, taps, strict=True):
-            np.add.at(row, np.clip(np.arange(start, start + len(weights)), 0, num_in - 1) - first, weights)
-        blocks.append(Block(begin, first, torch.from_numpy(matrix).to(torch.float32)))
-    return tuple(blocks)
+    if max(step.denominator, step.numerator) > _MAX_PHASES:
+        return None
+    rows = partial(_lanczos_rows, num_in, num_out)
+    with torch.inference_mode(False):  # kept tensors must also serve a caller who differentiates
+        return stencil_of(rows, num_in, num_out, step.denominator, step.numerator, device)
 
 
-def _by_phase(x: Tensor, axis: int, num_out: int, step: Fraction) -> Tensor:
-    """Steps of small fractions: outputs r, r+p, r+2p... share their weights, so each tap is one slice."""
-    q, p = step.numerator, step.denominator
-    num_blocks = -(-num_out // p)
-    taps = [_taps(r * step + (step - 1) / 2, step) for r in range(p)]
-    first = min(start for start, _ in taps)
-    last = max(start + len(weights) for start, weights in taps) + q * (num_blocks - 1)
-    x = pad_edge(x, axis, -first, last - x.shape[axis])
-
-    # Splitting the input by residue makes every tap below a contiguous read.
-    residues: dict[int, Tensor] = {}
-    phases = []
-    for start, weights in taps:
-        total: Tensor | None = None
-        for offset, weight in enumerate(weights, start - first):
-            block, residue = divmod(offset, q)
-            if residue not in residues:
-                residues[residue] = every(x, axis, residue, q)
-            piece = residues[residue].narrow(axis, block, num_blocks)
-            total = piece * weight if total is None else total.add_(piece, alpha=weight)
-        assert total is not None
-        phases.append(total)
-    return interleave(phases, axis).narrow(axis, 0, num_out)
+def _lanczos_rows(num_in: int, num_out: int, begin: int, end: int) -> Block:
+    """Outputs [begin, end) of the resize of an axis; what lies beyond its ends is added up on its edge samples."""
+    step = Fraction(num_in, num_out)
+    taps = [_taps(i * step + (step - 1) / 2, step) for i in range(begin, end)]
+    first = min(max(taps[0][0], 0), num_in - 1)
+    last = min(max(start + len(weights) for start, weights in taps), num_in) - 1
+    matrix = np.zeros((len(taps), max(last, first) - first + 1))
+    for row, (start, weights) in zip(matrix, taps, strict=True):
+        np.add.at(row, np.clip(np.arange(start, start + len(weights)), 0, num_in - 1) - first, weights)
+    return Block(begin, first, torch.from_numpy(matrix).to(torch.float32))
 
 
 def interleave(phases: Sequence[Tensor], axis: int) -> Tensor:
