@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import gc
 import weakref
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
+from test_worker import make_format, make_frames, stream
+from tiny_network import make_network
 
 import vidsr.engines.recording
 from vidsr.engines.graphs import CudaGraphEngine, why_absent
 from vidsr.engines.recording import Recording
+from vidsr.engines.torch import TorchEngine
 from vidsr.errors import DeviceMemoryError
-from vidsr.models.compact import SRVGGNetCompact
+from vidsr.geometry import Orientation
+from vidsr.options import UpscaleOptions
+from vidsr.pipeline.stage import StageTimes
+from vidsr.transfer import HostLane
+from vidsr.upscaler import Upscaler
+from vidsr.worker import FrameWorker
 
 CPU = torch.device("cpu")
-
-
-def make_network():
-    torch.manual_seed(0)
-    return SRVGGNetCompact(scale=2, num_features=4, num_convs=1).eval().requires_grad_(False)
 
 
 class Recorder:
@@ -235,6 +240,31 @@ def test_a_work_that_nobody_has_any_more_holds_no_memory(engine, recorder):
     del launch
     gc.collect()
     assert not recorder.alive
+
+
+class OneShapeLane(HostLane):
+    one_shape = True
+
+
+@pytest.mark.parametrize("formats", [("yuv420p", "yuv420p"), ("yuva444p10le", "yuva444p10le"), ("gbrp", "yuv420p10le")])
+def test_frames_of_recorded_batches_are_those_of_others(recorder, formats):
+    source, target = make_format(formats[0], 18, 10), make_format(formats[1], 36, 20)
+    frames, found = make_frames(source, 11), []
+    for engine in (
+        TorchEngine(make_network(), CPU, "fp32"),
+        CudaGraphEngine(make_network(), CPU, "fp32", make_recorder=lambda: recorder),
+    ):
+        upscaler = Upscaler(UpscaleOptions(model="lanczos", device="cpu", scale=2))
+        upscaler._engine = engine
+        sizes = {"batch": 2, "queue_batches": 2, "time_base": Fraction(1)}
+        worker = FrameWorker(upscaler, source, target, Orientation(), OneShapeLane(), **sizes)
+        found.append([planes for _, planes in stream(worker, frames, batch=2, queue_batches=2)])
+        times = worker.with_device_times(StageTimes.total([]))
+        assert (times.network_busy_seconds == times.compute_busy_seconds) is (engine.info.engine == "cuda-graphs")
+    assert len(recorder.shapes) == 1 and len(recorder.replayed) == 5  # one shape: six batches, the last filled up
+    assert len(found[0]) == len(found[1]) == 11
+    for planes, others in zip(*found, strict=True):
+        assert all(np.array_equal(plane, other) for plane, other in zip(planes, others, strict=True))
 
 
 def test_absence_is_told():
