@@ -340,6 +340,13 @@ def look() -> type[Look]:
 
 
 @pytest.fixture(scope="session")
+def ffmpeg_program() -> str:
+    """The path of the ffmpeg program, an independent reader and writer; PyAV's libraries do without one."""
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="the judge, imageio-ffmpeg, is not installed")
+    return str(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+@pytest.fixture(scope="session")
 def shared_media() -> Path:
     """The folder of real videos that may lie beside the checkout."""
     folder = find_shared_media()
