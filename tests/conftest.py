@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import vidsr  # noqa: F401, before torch, whose threads it tells how to wait
+from vidsr.pipeline.plan import make_plan
 
 import torch  # isort: skip
 
@@ -340,6 +342,13 @@ def look() -> type[Look]:
 
 
 @pytest.fixture(scope="session")
+def ffmpeg_program() -> str:
+    """The path of the ffmpeg program, an independent reader and writer; PyAV's libraries do without one."""
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="the judge, imageio-ffmpeg, is not installed")
+    return str(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+@pytest.fixture(scope="session")
 def shared_media() -> Path:
     """The folder of real videos that may lie beside the checkout."""
     folder = find_shared_media()
@@ -360,6 +369,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten segments in a hundred frames."""
+    monkeypatch.setattr("vidsr.prepare.make_plan", functools.partial(make_plan, min_frames=8, max_frames=10))
 
 
 @pytest.fixture(autouse=True)

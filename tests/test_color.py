@@ -301,10 +301,9 @@ FFMPEG_FILTERS = {
 }
 
 
-def ffmpeg_rgb(planes, matrix, full_range):
+def ffmpeg_rgb(ffmpeg_program, planes, matrix, full_range):
     """FFmpeg's conversion of 8-bit 4:4:4 planes (3, H, W) to R'G'B' in [0, 1]."""
     ffmpeg = pytest.importorskip("ffmpeg", reason="the judge's wrapper, ffmpeg-python, is not installed")
-    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="the judge, imageio-ffmpeg, is not installed")
     height, width = planes.shape[1:]
     range_name = "full" if full_range else "limited"
     kind, matrix_name = FFMPEG_FILTERS[matrix]
@@ -322,16 +321,14 @@ def ffmpeg_rgb(planes, matrix, full_range):
         .filter(kind, **options)
         .output("pipe:", format="rawvideo", pix_fmt="gbrp16le" if kind == "zscale" else "gbrp")
     )
-    out, _ = job.run(
-        cmd=imageio_ffmpeg.get_ffmpeg_exe(), input=planes.tobytes(), capture_stdout=True, capture_stderr=True
-    )
+    out, _ = job.run(cmd=ffmpeg_program, input=planes.tobytes(), capture_stdout=True, capture_stderr=True)
     gbr = np.frombuffer(out, "<u2" if kind == "zscale" else "u1").reshape(3, height, width)
     return gbr[[2, 0, 1]] / (65535 if kind == "zscale" else 255)
 
 
 @pytest.mark.parametrize("full_range", [False, True])
 @pytest.mark.parametrize("matrix", FFMPEG_FILTERS)
-def test_agrees_with_ffmpeg(matrix, full_range):
+def test_agrees_with_ffmpeg(ffmpeg_program, matrix, full_range):
     y, x = np.mgrid[0:48, 0:96]
     bars = np.array([0, 16, 60, 128, 190, 235, 240, 255])[x // 12]
     planes = np.stack([16 + 219 * x / 95, 128 + 80 * np.sin(y / 9), 128 + 80 * np.cos(x / 13 + y / 17)])
@@ -343,4 +340,4 @@ def test_agrees_with_ffmpeg(matrix, full_range):
     for part in (planes[:3], planes[3:]):
         picture = make_format(width=96, height=48, matrix=matrix, full_range=full_range)
         rgb = planes_to_rgb(make_planes(picture, part), picture)[0].clamp(0, 1).numpy()
-        assert np.abs(rgb - ffmpeg_rgb(part, matrix, full_range)).max() * 255 < limit
+        assert np.abs(rgb - ffmpeg_rgb(ffmpeg_program, part, matrix, full_range)).max() * 255 < limit

@@ -126,25 +126,29 @@ def bars(path, size, tags):
         out.mux(stream.encode(None))
 
 
-def seen_by_ffmpeg(path, filters="null"):
-    """(H, W, 3) of the first frame in 16-bit RGB, by the ffmpeg program and the file's own tags."""
-    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="the judge, imageio-ffmpeg, is not installed")
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-frames:v", "1"]
-    # zscale computes in float; scale's tables are off by up to a level.
-    command += ["-vf", f"{filters},zscale=matrix=gbr:range=full,format=gbrp16le", "-f", "rawvideo", "-"]
-    out = subprocess.run(command, capture_output=True, check=True).stdout
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        width, height = stream.width, stream.height
-    if "transpose" in filters:
-        width, height = height, width
-    return np.frombuffer(out, "<u2").reshape(3, height, width).astype(int)
+@pytest.fixture
+def seen_by_ffmpeg(ffmpeg_program):
+    """(H, W, 3) of a file's first frame in 16-bit RGB, by the ffmpeg program and the file's own tags."""
+
+    def read(path, filters="null"):
+        command = [ffmpeg_program, "-v", "error", "-i", str(path), "-frames:v", "1"]
+        # zscale computes in float; scale's tables are off by up to a level.
+        command += ["-vf", f"{filters},zscale=matrix=gbr:range=full,format=gbrp16le", "-f", "rawvideo", "-"]
+        out = subprocess.run(command, capture_output=True, check=True).stdout
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            width, height = stream.width, stream.height
+        if "transpose" in filters:
+            width, height = height, width
+        return np.frombuffer(out, "<u2").reshape(3, height, width).astype(int)
+
+    return read
 
 
 @pytest.mark.parametrize("full_range", [False, True])
 @pytest.mark.parametrize("matrix", [1, 4, 5, 6, 9])  # zscale cannot do SMPTE 240M
 @pytest.mark.parametrize("option", ["keep", "bt709", "bt2020nc"])
-def test_bars_have_the_same_colours_for_an_independent_converter(tmp_path, matrix, full_range, option):
+def test_bars_have_the_same_colours_for_an_independent_converter(tmp_path, seen_by_ffmpeg, matrix, full_range, option):
     bars(tmp_path / "in.mkv", (96, 64), (matrix, full_range))
     same_size(tmp_path / "in.mkv", tmp_path / "out.mkv", matrix=option, pix_fmt="yuv444p16le")
     before, after = seen_by_ffmpeg(tmp_path / "in.mkv"), seen_by_ffmpeg(tmp_path / "out.mkv")
@@ -157,7 +161,7 @@ def test_bars_have_the_same_colours_for_an_independent_converter(tmp_path, matri
         )
 
 
-def test_sd_that_becomes_hd_shows_the_same_colours_either_way(tmp_path):
+def test_sd_that_becomes_hd_shows_the_same_colours_either_way(tmp_path, seen_by_ffmpeg):
     bars(tmp_path / "in.mkv", (320, 184), (6, False))
     before = seen_by_ffmpeg(tmp_path / "in.mkv")
     before = before.repeat(4, 1).repeat(4, 2)
@@ -182,7 +186,7 @@ def test_sd_that_becomes_hd_shows_the_same_colours_either_way(tmp_path):
         (0, True, "hflip"),
     ],
 )
-def test_rotation_is_applied_as_a_player_would(tmp_path, degrees, mirrored, filters):
+def test_rotation_is_applied_as_a_player_would(tmp_path, seen_by_ffmpeg, degrees, mirrored, filters):
     bars(tmp_path / "flat.mkv", (96, 64), (1, False))
     with av.open(str(tmp_path / "flat.mkv")) as flat, av.open(str(tmp_path / "in.mp4"), "w") as out:
         stream = out.add_stream("libx264", rate=25, options={"qp": "0"})

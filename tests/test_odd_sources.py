@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 from fractions import Fraction
 
-import imageio_ffmpeg
 import pytest
 from typer.testing import CliRunner
 
@@ -21,9 +20,9 @@ OPTIONS = vidsr.UpscaleOptions(model="nearest", scale=Fraction(1), codec="ffv1",
 
 
 @pytest.fixture
-def ffmpeg(tmp_path):
+def ffmpeg(tmp_path, ffmpeg_program):
     def run(name, *arguments, pattern="testsrc2=s=160x120:r=25:d=1", audio=()):
-        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", pattern, *audio, *arguments]
+        command = [ffmpeg_program, "-v", "error", "-f", "lavfi", "-i", pattern, *audio, *arguments]
         subprocess.run([*command, str(tmp_path / name)], check=True)
         return tmp_path / name
 

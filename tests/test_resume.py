@@ -12,7 +12,6 @@ import sys
 import time
 from fractions import Fraction
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -81,7 +80,7 @@ def assert_same_pictures(look, path, clip):
         ("ffv1", ".mkv"),
     ],
 )
-def test_segments_join_without_a_trace(make_clip, look, tmp_path, codec, suffix):
+def test_segments_join_without_a_trace(make_clip, look, tmp_path, ffmpeg_program, codec, suffix):
     clip = make_clip("in.mkv", size=(64, 64), frames=270, codec="ffv1")
     target = tmp_path / f"out{suffix}"
     fast = {"libx264": "ultrafast", "libx265": "ultrafast", "libsvtav1": "12", "libvpx-vp9": "8"}.get(codec)
@@ -96,8 +95,8 @@ def test_segments_join_without_a_trace(make_clip, look, tmp_path, codec, suffix)
     # SVT-AV1's fastest preset smears the flicker of this clip, at a border no more than elsewhere.
     assert np.abs(np.array(seen.means) / depth - means).max() < (20 if codec == "libsvtav1" else 4)
     assert not list(tmp_path.glob(".vidsr-*"))
-    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "warning", "-i", str(target), "-f", "null", "-"]
-    decoded = subprocess.run(program, capture_output=True, text=True, check=True)
+    command = [ffmpeg_program, "-v", "warning", "-i", str(target), "-f", "null", "-"]
+    decoded = subprocess.run(command, capture_output=True, text=True, check=True)
     assert not decoded.stderr
 
 

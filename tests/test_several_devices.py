@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from fractions import Fraction
 
@@ -17,7 +16,7 @@ from vidsr.engines.devices import resolve_devices, shared_threads, threads_of_en
 from vidsr.errors import DeviceError, DeviceMemoryError, RunStoppedError
 from vidsr.events import Finished, Notice, Progress, Started
 from vidsr.options import UpscaleOptions
-from vidsr.pipeline.plan import make_plan, work_folder
+from vidsr.pipeline.plan import work_folder
 from vidsr.prepare import prepare
 from vidsr.upscale import Run, upscale_video
 from vidsr.upscaler import Upscaler
@@ -31,12 +30,6 @@ HOW = {"model": "bicubic", "scale": Fraction(2), "codec": "ffv1"}
 
 class PowerCutError(Exception):
     pass
-
-
-@pytest.fixture
-def short_segments(monkeypatch):
-    """Ten segments in a hundred frames."""
-    monkeypatch.setattr("vidsr.prepare.make_plan", functools.partial(make_plan, min_frames=8, max_frames=10))
 
 
 @pytest.fixture

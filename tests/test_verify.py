@@ -7,7 +7,6 @@ import subprocess
 from fractions import Fraction
 
 import av
-import imageio_ffmpeg
 import pytest
 
 from vidsr.errors import SourceError, SourceMissingError, UsageError
@@ -298,23 +297,22 @@ def test_what_cannot_be_read_is_an_error_of_its_own(source, tmp_path):
         verify(source, source, start=100)
 
 
-def test_text_subtitles_may_change_their_format(make_clip, tmp_path, shared_media):
+def test_text_subtitles_may_change_their_format(tmp_path, shared_media, ffmpeg_program):
     source = shared_media / "08_mkv_srt_eng.mkv"
     other = tmp_path / "out.mp4"
-    program = imageio_ffmpeg.get_ffmpeg_exe()
-    command = [program, "-v", "error", "-i", str(source), "-c", "copy", "-c:s", "mov_text", "-map", "0", str(other)]
+    arguments = ["-c", "copy", "-c:s", "mov_text", "-map", "0", str(other)]
+    command = [ffmpeg_program, "-v", "error", "-i", str(source), *arguments]
     subprocess.run(command, check=True, timeout=60)
     verdict = verify(source, other, quick=True)
     assert "texts, as mov_text" in next(c for c in verdict.checks if "subtitle" in c.name).found
     assert verdict.passes()
 
 
-def test_another_tool_at_a_constant_rate_without_tags(shared_media, tmp_path):
+def test_another_tool_at_a_constant_rate_without_tags(shared_media, tmp_path, ffmpeg_program):
     """As most programs do it: variable rate made constant, colours untagged, subtitles and data gone."""
     source, output = shared_media / "02_vfr_select_pattern.mkv", tmp_path / "out.mp4"
     arguments = ["-r", "24", "-an", "-c:v", "libx264", "-preset", "ultrafast", "-colorspace", "unspecified"]
-    program = imageio_ffmpeg.get_ffmpeg_exe()
-    subprocess.run([program, "-v", "error", "-i", str(source), *arguments, str(output)], check=True, timeout=60)
+    subprocess.run([ffmpeg_program, "-v", "error", "-i", str(source), *arguments, str(output)], check=True, timeout=60)
     verdict = verify(source, output, quick=True)
     assert "frames" in found(verdict, "wrong")
     assert "stream 1" in found(verdict, "lost")
@@ -340,15 +338,14 @@ def test_what_neither_says_is_right_where_a_player_guesses_the_same(make_clip):
     assert line(large, "colour").found == "matrix not stated"
 
 
-def test_a_converted_matrix_is_told_from_a_false_one(shared_media, tmp_path):
+def test_a_converted_matrix_is_told_from_a_false_one(shared_media, tmp_path, ffmpeg_program):
     source = shared_media / "04_fullrange_bt601_240p.mp4"
     how = {"model": "nearest", "preset": "ultrafast", "device": "cpu", "scale": 1, "stop": 3, "matrix": "bt709"}
     upscale_video(source, tmp_path / "converted.mkv", UpscaleOptions(**how))
     verdict = verify(source, tmp_path / "converted.mkv", stop=3)
     assert "matrix bt709" in line(verdict, "colour").found and verdict.passes()
-    program = imageio_ffmpeg.get_ffmpeg_exe()
     retag = ["-frames:v", "3", "-c", "copy", "-bsf:v", "h264_metadata=matrix_coefficients=1"]
     arguments = ["-v", "error", "-i", str(source), *retag, str(tmp_path / "false.mkv")]
-    subprocess.run([program, *arguments], check=True, timeout=60)
+    subprocess.run([ffmpeg_program, *arguments], check=True, timeout=60)
     check = line(verify(source, tmp_path / "false.mkv", quick=True), "colour")
     assert check.found == "matrix bt709 instead of smpte170m"

@@ -16,7 +16,7 @@ from vidsr.geometry import Orientation
 from vidsr.options import UpscaleOptions
 from vidsr.pipeline.stage import run_stages
 from vidsr.resample import resize
-from vidsr.transfer import HostLane, open_lane
+from vidsr.transfer import HostLane
 from vidsr.upscaler import Upscaler
 from vidsr.worker import FrameWorker
 
@@ -297,20 +297,6 @@ def test_an_error_in_the_network_ends_the_run():
 def filled(batch):
     batch.times = [FrameTime(pts=0, duration=1)]
     return batch
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("name", ["gbrp", "gbrap12le", "yuv444p10le"])
-def test_on_a_gpu(name):
-    source, target = make_format(name, 64, 36), make_format(name, 128, 72)
-    lane = open_lane(torch.device("cuda:0"))
-    worker = make_worker(source, target, lane, batch=3, queue_batches=2, device="cuda:0")
-    frames = make_frames(source, 50)
-    come = stream(worker, frames, batch=3, queue_batches=2)
-    assert [stamp.pts for stamp, _ in come] == [n * 10 for n in range(50)]
-    for planes, (_, found) in zip(frames, come, strict=True):
-        assert all(np.array_equal(f, doubled(p)) for f, p in zip(found[:3], planes[:3], strict=True))
 
 
 def run_one(worker, planes):

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import copy
 import functools
-from pathlib import Path
 
-import av
 import pytest
 import torch
+from real_frames import EXAMPLE, network_of, piece
 
 from vidsr.engines.table import ENGINES, find_engine
-from vidsr.models.catalogue import find_model
-from vidsr.models.loading import load_network
-from vidsr.store import locate
 
 CPU = torch.device("cpu")
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "clip.mp4"
 FILES = (
     EXAMPLE.name,
     "01_h264_1080p60_bbb.mp4",
@@ -34,23 +29,6 @@ SIDES = {
 @pytest.fixture
 def path(request, file):
     return EXAMPLE if file == EXAMPLE.name else request.getfixturevalue("shared_media") / file
-
-
-@functools.cache
-def piece(path, height, width):
-    with av.open(str(path)) as container:
-        picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
-    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
-    part = torch.from_numpy(picture[top : top + height, left : left + width].copy())
-    return part.permute(2, 0, 1)[None].float().contiguous() / 255
-
-
-@functools.cache
-def network_of(model):
-    weights = locate(find_model(model))
-    if weights is None:
-        pytest.skip(f"the weights of {model} are not on this machine")
-    return load_network(weights.path)
 
 
 @functools.cache

@@ -8,7 +8,6 @@ import subprocess
 from fractions import Fraction
 
 import av
-import imageio_ffmpeg
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -38,9 +37,9 @@ def add_clean_aperture(path, size, offset):
     path.write_bytes(data)
 
 
-def seen_by_ffmpeg(path, pix_fmt, size):
+def seen_by_ffmpeg(ffmpeg_program, path, pix_fmt, size):
     """Luma planes as the ffmpeg program shows them."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", path, "-pix_fmt", pix_fmt, "-f", "rawvideo", "-"]
+    command = [ffmpeg_program, "-v", "error", "-i", path, "-pix_fmt", pix_fmt, "-f", "rawvideo", "-"]
     data = np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout, np.uint8)
     luma = size[0] * size[1]
     return [frame[:luma].reshape(size[1], size[0]) for frame in data.reshape(-1, luma * 3 // 2)]
@@ -66,14 +65,14 @@ def as_matroska(path):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_the_hidden_part_is_cut_off(apertured, look, suffix):
+def test_the_hidden_part_is_cut_off(apertured, look, ffmpeg_program, suffix):
     path = apertured.path if suffix == ".mp4" else as_matroska(apertured.path)
     source = probe(path)
     assert (source.video.picture.width, source.video.picture.height) == (40, 32)
     frames = [frame.planes for frame in read_frames(source, Window(), print)]
     coded = look.planes(path)
     for (luma, cb, cr), (whole, whole_cb, whole_cr), wanted in zip(
-        frames, coded, seen_by_ffmpeg(path, "yuv420p", (40, 32)), strict=True
+        frames, coded, seen_by_ffmpeg(ffmpeg_program, path, "yuv420p", (40, 32)), strict=True
     ):
         assert whole.shape == (48, 64), "the decoder does it now"
         assert np.array_equal(luma, whole[12:44, 10:50]) and np.array_equal(luma, wanted)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from fractions import Fraction
 
 import av
-import imageio_ffmpeg
 import pytest
 
 from vidsr.cli.probe import command
@@ -135,11 +134,11 @@ def test_it_is_there_after_a_seek(make_clip, tmp_path, codec, suffix):
     assert numbers_of(target, position=900_000) == numbers(HDR)
 
 
-def test_the_ffmpeg_program_reads_it_from_the_container_alone(make_clip, tmp_path):
+def test_the_ffmpeg_program_reads_it_from_the_container_alone(make_clip, tmp_path, ffmpeg_program):
     clip = make_clip("in.mkv", **HDR_CLIP)
     for codec, suffix in (("ffv1", ".mkv"), ("prores_ks", ".mov"), ("libx265", ".mp4"), ("libsvtav1", ".webm")):
         target, _ = upscale(clip.path, tmp_path / f"{codec}{suffix}", codec=codec)
-        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-i", str(target), "-f", "null", "-"]
+        command = [ffmpeg_program, "-hide_banner", "-nostdin", "-i", str(target), "-f", "null", "-"]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stderr.split("Stream mapping")[0]
         assert "r(0.6800,0.3200) g(0.2650,0.6900) b(0.1500 0.0600) wp(0.3127, 0.3290)" in said
         assert "min_luminance=0.005000, max_luminance=1000.000000" in said

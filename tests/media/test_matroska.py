@@ -11,7 +11,6 @@ from fractions import Fraction
 from itertools import pairwise
 
 import av
-import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -223,10 +222,10 @@ def test_readers_get_every_number_back(container):
     assert [bound % 2**32 for bound in bounds] == [0, 0, 2**31, 7]
 
 
-def test_the_ffmpeg_program_says_the_same_and_has_no_complaint(tmp_path):
+def test_the_ffmpeg_program_says_the_same_and_has_no_complaint(tmp_path, ffmpeg_program):
     path = tmp_path / "x.mkv"
     path.write_bytes(written(mux("A title", num_sounds=1), "A title", EVERYTHING))
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-i", str(path), "-f", "null", "-"]
+    command = [ffmpeg_program, "-hide_banner", "-nostdin", "-i", str(path), "-f", "null", "-"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     for words in (
         "SAR 64:45",

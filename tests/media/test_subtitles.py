@@ -7,7 +7,6 @@ import subprocess
 from fractions import Fraction
 
 import av
-import imageio_ffmpeg
 import pytest
 
 from vidsr.events import Notice
@@ -40,22 +39,25 @@ def upscale(source, target, **given):
     return found
 
 
-def cues(path, number=0):
-    """(from, to, text) of a subtitle stream as the ffmpeg program turns it into SubRip."""
-    program = imageio_ffmpeg.get_ffmpeg_exe()
-    command = [program, "-v", "error", "-copyts", "-i", str(path), "-map", f"0:s:{number}", "-f", "srt", "-"]
-    text = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
+@pytest.fixture
+def cues(ffmpeg_program):
+    """(from, to, text) of a file's subtitle stream as the ffmpeg program turns it into SubRip."""
 
     def milliseconds(stamp):
         hours, minutes, seconds, rest = map(int, re.split("[:,]", stamp))
         return ((hours * 60 + minutes) * 60 + seconds) * 1000 + rest
 
-    found = []
-    for block in re.split(r"\n\n(?=\d+\n)", text.strip()):
-        _, times, *lines = block.split("\n")
-        start, stop = times.split(" --> ")
-        found.append((milliseconds(start), milliseconds(stop), "\n".join(lines).strip()))
-    return found
+    def read(path, number=0):
+        arguments = ["-v", "error", "-copyts", "-i", str(path), "-map", f"0:s:{number}", "-f", "srt", "-"]
+        text = subprocess.run([ffmpeg_program, *arguments], check=True, capture_output=True, encoding="utf-8").stdout
+        found = []
+        for block in re.split(r"\n\n(?=\d+\n)", text.strip()):
+            _, times, *lines = block.split("\n")
+            start, stop = times.split(" --> ")
+            found.append((milliseconds(start), milliseconds(stop), "\n".join(lines).strip()))
+        return found
+
+    return read
 
 
 def with_subtitles(make_clip, given):
@@ -63,7 +65,7 @@ def with_subtitles(make_clip, given):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".webm"])
-def test_words_and_times(make_clip, look, tmp_path, suffix):
+def test_words_and_times(make_clip, look, tmp_path, cues, suffix):
     clip, target = with_subtitles(make_clip, PLAIN), tmp_path / f"out{suffix}"
     assert upscale(clip.path, target) == [
         f"stream 1 (subtitle, srt, ger) becomes {CODECS[suffix]}: text, times, bold and italics stay"
@@ -75,7 +77,7 @@ def test_words_and_times(make_clip, look, tmp_path, suffix):
 
 
 @pytest.mark.parametrize(("way", "back"), [(".mp4", ".mkv"), (".webm", ".mkv"), (".mov", ".webm"), (".webm", ".mp4")])
-def test_there_and_back(make_clip, look, tmp_path, way, back):
+def test_there_and_back(make_clip, look, tmp_path, cues, way, back):
     clip = with_subtitles(make_clip, PLAIN)
     upscale(clip.path, tmp_path / f"way{way}")
     upscale(tmp_path / f"way{way}", tmp_path / f"back{back}")
@@ -84,7 +86,7 @@ def test_there_and_back(make_clip, look, tmp_path, way, back):
         assert look.facts(tmp_path / f"back{back}")["streams"][1][1] == CODECS[back]
 
 
-def test_what_is_shown_together_shares_the_one_place_of_mp4(make_clip, tmp_path):
+def test_what_is_shown_together_shares_the_one_place_of_mp4(make_clip, tmp_path, cues):
     clip = with_subtitles(make_clip, [(0, 300, "long"), (100, 200, "<i>short</i>"), (200, 400, "last")])
     upscale(clip.path, tmp_path / "out.mp4")
     assert cues(tmp_path / "out.mp4") == [
@@ -96,7 +98,7 @@ def test_what_is_shown_together_shares_the_one_place_of_mp4(make_clip, tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_part_has_its_part_of_a_text(make_clip, look, tmp_path, suffix):
+def test_a_part_has_its_part_of_a_text(make_clip, look, tmp_path, cues, suffix):
     clip = with_subtitles(
         make_clip, [(0, 40, "before"), (40, 200, "over the edge"), (240, 320, "in"), (360, 480, "out")]
     )
@@ -106,7 +108,7 @@ def test_a_part_has_its_part_of_a_text(make_clip, look, tmp_path, suffix):
     assert cues(target) == [(0, 80, "over the edge"), (120, 200, "in"), (240, 280, "out")]
 
 
-def test_a_text_without_end_lasts_until_the_next(make_clip, tmp_path):
+def test_a_text_without_end_lasts_until_the_next(make_clip, tmp_path, cues):
     clip = with_subtitles(make_clip, [(40, 40, "first"), (200, 300, "next")])
     upscale(clip.path, tmp_path / "out.mp4")
     assert cues(tmp_path / "out.mp4") == [(40, 200, "first"), (200, 300, "next")]
@@ -150,7 +152,7 @@ def test_styled_and_drawn_subtitles_are_named_as_lost(shared_media, tmp_path, na
     assert [note for note in notes if note.startswith("left out") and words in note]
 
 
-def test_of_a_real_file(shared_media, look, tmp_path):
+def test_of_a_real_file(shared_media, look, tmp_path, cues):
     upscale(shared_media / "08_mp4_movtext.mp4", tmp_path / "out.mkv")
     delay = look.video(tmp_path / "out.mkv").times[0] * 1000  # sound begins before zero, so all is moved
     wanted = [(start + delay, stop + delay, text) for start, stop, text in cues(shared_media / "08_mp4_movtext.mp4")]

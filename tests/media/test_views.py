@@ -9,7 +9,6 @@ from fractions import Fraction
 from types import SimpleNamespace
 
 import av
-import imageio_ffmpeg
 import pytest
 
 from vidsr.events import Notice
@@ -117,11 +116,11 @@ KEPT = [
 
 
 @pytest.mark.parametrize(("codec", "suffix", "sphere"), KEPT)
-def test_a_sphere_stays_one(make_clip, tmp_path, codec, suffix, sphere):
+def test_a_sphere_stays_one(make_clip, tmp_path, ffmpeg_program, codec, suffix, sphere):
     clip, target = sphere_clip(make_clip, sphere), tmp_path / f"out{suffix}"
     assert upscale(clip.path, target, codec=codec, scale=Fraction(2)) == []
     assert numbers(target, "SPHERICAL")[:8] == numbers(clip.path, "SPHERICAL")[:8]
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-i", str(target), "-f", "null", "-"]
+    command = [ffmpeg_program, "-hide_banner", "-nostdin", "-i", str(target), "-f", "null", "-"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     assert ("Spherical Mapping: tiled equirectangular" if any(sphere.bounds) else "Spherical Mapping: equi") in said
 
