@@ -52,7 +52,7 @@ def test_the_two_ways_to_halve_chroma_agree(size, name, siting):
     for mine, other in zip(by_blocks, by_taps, strict=True):
         # Both round, and a sum that lies between two codes may fall to either side.
         assert (mine.int() - other.int()).abs().max() <= 1
-        assert (mine != other).float().mean() < 0.001 or mine.numel() < 100
+        assert (mine != other).sum() <= max(mine.numel() // 1000, 1)
 
 
 def test_a_picture_is_the_same_in_any_batch():
@@ -68,3 +68,14 @@ def test_a_picture_is_the_same_in_any_batch():
         assert torch.equal(resize(x[one], 45, 35, "lanczos"), small[one])
         assert all(torch.equal(a, b[one]) for a, b in zip(rgb_to_planes(small[one], form), planes, strict=True))
         assert back[one].shape == small[one].shape
+
+
+@pytest.mark.parametrize("axis", [-1, -2])
+def test_where_a_picture_begins_does_not_matter(axis):
+    """As in a batch of pictures of an odd size, on processors whose products care about it."""
+    x = picture(45, 70)
+    blocks = [Block(0, 0, picture(32, 40)), Block(32, 5, picture(8, 40))]
+    wanted = from_blocks(x, axis, blocks)
+    for offset in range(1, 17):
+        moved = torch.empty(x.numel() + offset)[offset:].view_as(x).copy_(x)
+        assert torch.equal(from_blocks(moved, axis, blocks), wanted), offset
