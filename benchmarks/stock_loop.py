@@ -141,6 +141,7 @@ def run(source: Path, target: Path, network: nn.Module, scale: float, stop: int 
         video = container.streams.video[0]
         stream: Any = out.add_stream("libx264", rate=video.average_rate, options={"crf": crf, "preset": preset})
         stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_type = "AUTO"  # as the ffmpeg program does, and vidsr
         for frame in container.decode(video):
             if num_frames == stop:
                 break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -17,14 +18,23 @@ from vidsr.media.encoders import find_encoder, fit_slices
 from vidsr.media.writer import EncodeSettings, SegmentWriter, publish, target_errors
 
 
-def settings(codec="ffv1", pix_fmt="yuv420p", size=(64, 48), time_base=Fraction(1, 25), sar=1, preset=None, **color):
+def settings(
+    codec="ffv1",
+    pix_fmt="yuv420p",
+    size=(64, 48),
+    time_base=Fraction(1, 25),
+    sar=1,
+    preset=None,
+    further=(),
+    **color,
+):
     encoder = find_encoder(codec)
     tags = {"matrix": 1, "full_range": False, "siting": "left"} | color
     picture = PictureFormat(width=size[0], height=size[1], layout=pixel_layout(pix_fmt), color=ColorTags(**tags))
     return EncodeSettings(
         codec=codec,
         segment_format=encoder.segment_format,
-        options=fit_slices(codec, encoder.options(None, preset), picture),
+        options=fit_slices(codec, encoder.options(None, preset, further), picture),
         picture=picture,
         time_base=time_base,
         frame_rate=Fraction(25),
@@ -68,6 +78,42 @@ def test_a_segment_keeps_every_stamp_to_the_tick(tmp_path, codec, stamps):
     writer = write(path, settings(codec, pix_fmt, size=(96, 80)), stamps)
     assert writer.num_frames == len(stamps)
     assert stamps_in(path) == [Fraction(pts, 25) for pts in stamps]
+
+
+def noise(how, count):
+    generator, layout = np.random.default_rng(5), how.picture.layout
+    return [
+        [generator.integers(0, layout.max_code + 1, shape, dtype=layout.dtype) for shape in how.picture.plane_shapes]
+        for _ in range(count)
+    ]
+
+
+def test_several_threads_do_not_cut_a_picture_into_slices(tmp_path):
+    how = settings("libx264", size=(64, 512), further={"threads": "8"})
+    write(tmp_path / "x.segment", how, range(12), noise(how, 12))
+    with av.open(str(tmp_path / "x.segment")) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    # Units of H.264: 1 is a slice, 5 one of a keyframe.
+    units = [[unit[0] & 31 for unit in re.findall(rb"\x00\x00\x01(.)", packet, re.DOTALL)] for packet in packets]
+    assert [sum(unit in (1, 5) for unit in of_picture) for of_picture in units] == [1] * 12
+
+
+@pytest.mark.parametrize("codec", ["ffv1", "libx264", "libx265", "libvpx-vp9", "libsvtav1", "prores_ks"])
+def test_several_threads_write_the_same_file_every_time(tmp_path, look, codec):
+    pix_fmt = "yuv422p10le" if codec == "prores_ks" else "yuv420p"
+    how = settings(codec, pix_fmt, size=(96, 80), further={"threads": "8"})
+    pictures = noise(how, 20)
+    for picture, level in zip(pictures, range(1, 21), strict=True):  # each has its own brightness, and differs in cost
+        picture[0] = picture[0] // 21 * level
+    files = []
+    for name in ("x.segment", "y.segment"):
+        write(tmp_path / name, how, range(20), pictures)
+        files.append((tmp_path / name).read_bytes())
+    assert files[0] == files[1]
+    means = [picture[0].mean() / how.picture.layout.max_code for picture in pictures]
+    assert np.array(look.video(tmp_path / "x.segment").means) / how.picture.layout.max_code == pytest.approx(
+        means, abs=0.02
+    )
 
 
 @pytest.mark.parametrize("time_base", BASES, ids=str)
@@ -130,10 +176,13 @@ def test_the_name_appears_with_the_last_byte(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.segment"]
 
 
-def test_an_abandoned_segment_leaves_nothing(tmp_path):
-    how = settings("libx264")
+@pytest.mark.parametrize(("codec", "pix_fmt"), [("libx264", "yuv420p"), ("prores_ks", "yuv422p10le")])
+def test_an_abandoned_segment_leaves_nothing(tmp_path, codec, pix_fmt):
+    how = settings(codec, pix_fmt)
     writer = SegmentWriter(tmp_path / "x.segment", how)
-    writer.write([np.zeros(shape, np.uint8) for shape in how.picture.plane_shapes], FrameTime(pts=0, duration=1))
+    writer.write(
+        [np.zeros(shape, how.picture.layout.dtype) for shape in how.picture.plane_shapes], FrameTime(pts=0, duration=1)
+    )
     writer.abandon()
     assert not list(tmp_path.iterdir())
 

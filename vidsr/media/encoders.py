@@ -305,11 +305,20 @@ def _words_on_opening(codec: str, options: Mapping[str, str], picture: PictureFo
 def _trial(codec: str, picture: PictureFormat, options: Mapping[str, str]) -> VideoCodecContext:
     trial = VideoCodecContext.create(codec, "w")
     assert isinstance(trial, VideoCodecContext)
-    trial.width, trial.height = picture.width, picture.height
-    trial.pix_fmt = samples_for(codec, picture.layout)
     trial.time_base = Fraction(1, 25)
-    trial.options = dict(options)  # opening empties it
+    configure(trial, codec, picture, options)
     return trial
+
+
+def configure(context: VideoCodecContext, codec: str, picture: PictureFormat, options: Mapping[str, str]) -> None:
+    """Tell an encoder that is not open yet what it will be given, and how to share the work among its threads."""
+    context.width, context.height = picture.width, picture.height
+    context.pix_fmt = samples_for(codec, picture.layout)
+    # Whole pictures to threads where the encoder can, slices of one else. PyAV's own choice is slices alone, across
+    # which H.264 predicts nothing: on 16 threads libx264 cut 1280x720 into 11 slices and wrote 2 to 11 % more bytes.
+    # FRAME alone would leave FFV1, which has only slices, on one thread.
+    context.thread_type = "AUTO"
+    context.options = dict(options)  # opening empties it
 
 
 def works_here(encoder: Encoder) -> bool:

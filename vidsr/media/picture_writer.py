@@ -46,7 +46,6 @@ class PictureWriter:
     def _open_encoder(self) -> VideoCodecContext:
         settings = self._settings
         encoder = cast(VideoCodecContext, VideoCodecContext.create(settings.codec, "w"))
-        encoder.thread_type = "AUTO"  # one picture per thread where the encoder can
         ratio = settings.sample_aspect_ratio  # FFmpeg writes it where PNG has samples per metre, which is the inverse
         open_encoder(encoder, settings, 1 / ratio if settings.codec == "png" else ratio)
         return encoder

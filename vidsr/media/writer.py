@@ -28,7 +28,7 @@ from av.video.stream import VideoStream
 from vidsr.errors import DiskFullError, TargetError, UsageError, VidsrError
 from vidsr.frames import FrameTime, PictureFormat, Plane
 from vidsr.media.captions import CARRYING_CODECS, embed
-from vidsr.media.encoders import SegmentFormat, samples_for
+from vidsr.media.encoders import SegmentFormat, configure, samples_for
 from vidsr.media.reader import plane_view
 from vidsr.media.scc import record_path, write_record
 from vidsr.media.sequence import Pattern
@@ -164,12 +164,10 @@ def open_encoder(context: VideoCodecContext, settings: EncodeSettings, sample_as
     Raises:
         UsageError: it does not accept them.
     """
-    context.width, context.height = settings.picture.width, settings.picture.height
-    context.pix_fmt = samples_for(settings.codec, settings.picture.layout)
+    configure(context, settings.codec, settings.picture, settings.options)
     context.time_base = settings.time_base
     context.sample_aspect_ratio = sample_aspect_ratio
     set_color(context, settings.picture)
-    context.options = dict(settings.options)
     try:
         context.open()
     except (av.error.FFmpegError, ValueError) as error:
