@@ -29,6 +29,8 @@ from vidsr.upscaler import Upscaler
 
 CPU = torch.device("cpu")
 TORCH = next(row for row in ENGINES if row.name == "torch")
+# So far apart that a busy machine, which holds a call back by 50 ms, does not change their order.
+REFERENCE_SECONDS, GOOD_SECONDS = 0.15, 0.03
 
 
 @pytest.fixture
@@ -69,8 +71,8 @@ def row(name, **changes):
 def rows(monkeypatch):
     """The reference slowed down, and engines of several virtues."""
     found = (
-        dataclasses.replace(TORCH, open=opens(seconds=0.08)),
-        row("good", open=opens(seconds=0.03)),
+        dataclasses.replace(TORCH, open=opens(seconds=REFERENCE_SECONDS)),
+        row("good", open=opens(seconds=GOOD_SECONDS)),
         row("wrong", open=opens(levels=2.5)),
         row("nan", open=opens(levels=float("nan"))),
         row("broken", open=cannot_open),
@@ -107,7 +109,7 @@ def test_the_fastest_that_is_right_is_chosen_and_kept(rows, measured_file, monke
     assert {m.size for m in tuned.measurements} == {"64x36"}
     torch_2, _, good, wrong, nan, broken = tuned.measurements
     assert torch_2.psnr_db > 120 and torch_2.max_levels < 0.01
-    assert 25 < good.frames_per_second <= 1 / 0.03 and torch_2.frames_per_second <= 1 / 0.08
+    assert 25 < good.frames_per_second <= 1 / GOOD_SECONDS and torch_2.frames_per_second <= 1 / REFERENCE_SECONDS
     assert wrong.frames_per_second > good.frames_per_second
     assert wrong.max_levels == pytest.approx(2.5, abs=0.1)
     assert wrong.share_off > 0.9
