@@ -246,6 +246,8 @@ def test_a_batch_is_started_without_waiting_for_any_value(monkeypatch, source, t
         "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "FIND was unable to find an engine to execute this computation",
+        "GET was unable to find an engine to execute this computation",
     ],
 )
 def test_libraries_that_find_no_memory_are_understood(text):

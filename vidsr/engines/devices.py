@@ -22,6 +22,8 @@ _OUT_OF_MEMORY = (
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
+    # torch keeps to itself that the workspace of none of cuDNN's ways did fit.
+    "unable to find an engine to execute this computation",
 )
 
 
