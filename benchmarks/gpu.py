@@ -35,6 +35,7 @@ from gpu_parts.cases import CASES, TINY_CASES
 from gpu_parts.report import Report, machine_of, pages_text
 from gpu_parts.steps import Part, Step, failure, outcome
 
+from vidsr.engines.devices import resolve_device
 from vidsr.measure.tables import write_block
 
 # Whether it is right comes first, and what takes longest last.
@@ -58,15 +59,16 @@ def main() -> int:
     given = parser.parse_args()
     if given.tables is not None or given.write is not None:
         return _show_tables(given.tables or [], given.write)
-    device, cases = torch.device(given.device), TINY_CASES if given.tiny else CASES
-    if device.type == "cpu" and not given.tiny:
+    cases = TINY_CASES if given.tiny else CASES
+    if given.device == "cpu" and not given.tiny:
         parser.error("--device cpu would take hours; it is for --tiny")
     unknown = sorted(set(given.case or ()) - {case.name for case in cases})
     if unknown:
         parser.error(f"no case {', '.join(unknown)}; there are {', '.join(case.name for case in cases)}")
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if given.device != "cpu" and not torch.cuda.is_available():
         print(f"no GPU: torch {torch.__version__} sees none; nothing was measured", file=sys.stderr)
         return NO_GPU
+    device = resolve_device(given.device)
     wanted = [part for part in PARTS if given.part is None or part.name in given.part]
     wanted = [part for part in wanted if not (given.no_tests and part is gpu_tests.PART)]
     with tempfile.TemporaryDirectory() as folder:

@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from gpu_parts import processes
 from gpu_parts.cases import CASES, TINY_CASES, random_network, real_frame
 from gpu_parts.timing import stretches
 from vidsr.engines.devices import settle
@@ -27,7 +23,6 @@ from vidsr.engines.gate import closeness
 from vidsr.engines.torch import TorchEngine
 from vidsr.models.rrdb import ResidualDenseBlock
 
-_FOLDER = Path(__file__).resolve().parents[1]
 _LEAST_PSNR_DB = 50.0  # to the same engine not compiled; it rounds less often, which is no error
 
 
@@ -49,27 +44,12 @@ def in_a_process(
     Raises:
         RuntimeError: it failed; the message is the end of what was said.
     """
-    command = [sys.executable, "-m", "gpu_parts.compiled", "--case", case_name, "--device", str(device)]
-    command += ["--batch", str(batch), "--seconds", str(seconds), "--backend", backend]
-    command += ["--by-blocks"] if by_blocks else []
-    paths = os.pathsep.join([str(_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])])
-    with subprocess.Popen(
-        command,
-        env={**os.environ, "PYTHONPATH": paths},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # compilers are processes of its own, which must end with it
-    ) as process:
-        try:
-            said, errors = process.communicate(timeout=limit_seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            return None
-    if process.returncode != 0:
-        raise RuntimeError(f"exit code {process.returncode}: {errors.strip()[-1500:]}")
-    found: dict[str, Any] = json.loads(said.strip().splitlines()[-1])
+    arguments = ["-m", "gpu_parts.compiled", "--case", case_name, "--device", str(device)]
+    arguments += ["--batch", str(batch), "--seconds", str(seconds), "--backend", backend]
+    said = processes.python([*arguments, *(["--by-blocks"] if by_blocks else [])], limit_seconds)
+    if said.was_stopped:
+        return None
+    found: dict[str, Any] = said.lines[-1]
     return found
 
 

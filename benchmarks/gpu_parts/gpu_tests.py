@@ -39,7 +39,7 @@ def measure(bench: Bench, folder: Path) -> Figures:
     summary = said.splitlines()[-1].strip("= ") if said else "nothing was said"
     num_passed = sum(int(number) for number in re.findall(r"(\d+) passed", summary))
     if done.returncode == _NONE_RAN or (done.returncode == 0 and not num_passed):
-        summary = f"no tests ran: {summary}"
+        summary = summary if summary.startswith("no tests ran") else f"no tests ran: {summary}"
     return {"met": done.returncode == 0 and num_passed > 0, "summary": summary, "said": said[-_SHOWN:]}
 
 

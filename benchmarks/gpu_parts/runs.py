@@ -170,7 +170,8 @@ def line(figures: Figures) -> str:
             one = figures[key]
             of_network = f", {100 * one['of_network']:.0f} % of the network alone" if "of_network" in one else ""
             busy = ", ".join(f"{stage} {100 * one['busy'][stage]:.0f} %" for stage in ("decode", "work", "encode"))
-            parts.append(f"{words} {number_text(one['steady_fps'])} fps{of_network} (busy: {busy})")
+            again = f", {one['recomputed']} frames twice" if one["recomputed"] else ""
+            parts.append(f"{words} {number_text(one['steady_fps'])} fps{of_network} (busy: {busy}{again})")
     return "; ".join(parts)
 
 
