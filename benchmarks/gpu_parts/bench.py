@@ -122,11 +122,15 @@ class Bench:
             self.network_fps[key] = len(still) / seconds
         return self.network_fps[key]
 
-    def frames_of_run(self, fps_alone: float) -> int:
-        """How many frames a whole run has."""
+    def frames_of_run(self, case: Case) -> int:
+        """How many frames a whole run has: the same for all engines, by the fastest that is known."""
         if self.num_frames is not None:
             return self.num_frames
-        return min(max(round(self.seconds * fps_alone), _FEWEST_FRAMES), _MOST_FRAMES)
+        return min(max(round(self.seconds * self.known_fps(case)), _FEWEST_FRAMES), _MOST_FRAMES)
+
+    def known_fps(self, case: Case) -> float:
+        """Of the network alone, by the fastest engine that was measured; 0: none was."""
+        return max((fps for (name, _), fps in self.network_fps.items() if name == case.name), default=0.0)
 
     def release(self) -> None:
         """Give back what a step has left, so that the next one's memory is its own."""

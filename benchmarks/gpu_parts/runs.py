@@ -50,13 +50,9 @@ def steps(bench: Bench) -> Iterator[Step]:
             yield Step(
                 name=f"{case.name} on all GPUs",
                 # Segments are what devices share out: one for each, of the greatest length.
-                needs_seconds=MAX_SEGMENT_FRAMES / max(_known_fps(bench, case), 1.0) + 8,
+                needs_seconds=MAX_SEGMENT_FRAMES / max(bench.known_fps(case), 1.0) + 8,
                 measure=partial(measure_all_gpus, bench, case),
             )
-
-
-def _known_fps(bench: Bench, case: Case) -> float:
-    return max((fps for (name, _), fps in bench.network_fps.items() if name == case.name), default=1.0)
 
 
 def measure(bench: Bench, case: Case, engine: str) -> Figures:
@@ -64,7 +60,7 @@ def measure(bench: Bench, case: Case, engine: str) -> Figures:
     options = bench.options(case, engine)
     upscaler = Upscaler(options)
     fps_alone = bench.fps_alone(case, engine, upscaler)
-    num_frames = bench.frames_of_run(fps_alone)
+    num_frames = bench.frames_of_run(case)
     prepared = bench.prepare(case, options, num_frames)
     thrown_away(bench.prepare(case, options, min(_WARM_UP_FRAMES, num_frames)), upscaler)
     without = thrown_away(prepared, upscaler)
