@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint slow clean
+.PHONY: demo test lint slow gpu clean
 
 demo: .venv/installed
 	@mkdir -p demo
@@ -16,6 +16,14 @@ test: .venv/installed-test
 # Minutes rather than seconds; not part of `make test`.
 slow: .venv/installed-test
 	$(BIN)/python -m pytest -m slow
+
+# Eight minutes; writes gpu-report/. Where there is no GPU it says so, and that is no failure.
+gpu:
+	@echo "Getting ready: installs vidsr with what its tests need into .venv, if that is not done yet."
+	@$(MAKE) --no-print-directory .venv/installed-test
+	@$(BIN)/python benchmarks/gpu.py --out gpu-report || { \
+		code=$$?; test $$code -eq 75 || exit $$code; \
+		echo "There is no GPU here that torch can use: nothing to measure."; }
 
 lint: .venv/installed-lint
 	$(BIN)/ruff check .
