@@ -178,7 +178,7 @@ def test_what_an_early_end_leaves(tmp_path):
     with subprocess.Popen([sys.executable, "-c", program]) as process:
         give_up = time.monotonic() + 120
         while time.monotonic() < give_up and process.poll() is None:
-            if (out / "report.json").exists() and "endless" in (out / "report.json").read_text():
+            if (out / "report.md").exists() and "endless" in (out / "report.md").read_text():  # written last
                 break
             time.sleep(0.05)
         process.kill()
