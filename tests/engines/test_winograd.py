@@ -154,28 +154,31 @@ def test_a_process_forked_from_the_middle_of_a_call_can_call(num_threads):
     engine = WinogradEngine(make_network("x4"), CPU, "fp32", num_threads=num_threads)
     small, large = make_picture("x4", 20, 20), make_picture("x4", 300, 300)
     expected = engine.run(small)
-    began, results = threading.Event(), []
+    was_running, seconds = False, 0.02
+    while not was_running and seconds > 1e-4:  # on a busy machine the call may be over before the fork
+        began, results = threading.Event(), []
 
-    def work():
-        began.set()
-        results.append(engine.run(large))
+        def work(began=began, results=results):
+            began.set()
+            results.append(engine.run(large))
 
-    other = threading.Thread(target=work)
-    other.start()
-    began.wait()
-    time.sleep(0.02)
-    was_running = other.is_alive()
-    child = os.fork()
-    if not child:  # nothing of pytest may run here
-        signal.alarm(20)
-        same = False
-        try:
-            same = torch.equal(engine.run(small), expected) and torch.equal(engine.run(small), expected)
-        finally:
-            os._exit(0 if same else 1)
-    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    other.join()
-    assert was_running and ended == 0
+        other = threading.Thread(target=work)
+        other.start()
+        began.wait()
+        time.sleep(seconds)
+        was_running, seconds = other.is_alive(), seconds / 2
+        child = os.fork()
+        if not child:  # nothing of pytest may run here
+            signal.alarm(20)
+            same = False
+            try:
+                same = torch.equal(engine.run(small), expected) and torch.equal(engine.run(small), expected)
+            finally:
+                os._exit(0 if same else 1)
+        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        other.join()
+        assert ended == 0
+    assert was_running
     assert torch.equal(engine.run(large), results[0])
 
 
