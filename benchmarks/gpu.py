@@ -38,16 +38,17 @@ from gpu_parts.steps import Part, Step, failure, outcome
 from vidsr.engines.devices import resolve_device
 from vidsr.measure.tables import write_block
 
-# Whether it is right comes first, and what takes longest last.
+# Whether it is right comes first. What is compiled comes last: it may take all the time that is left.
 PARTS: tuple[Part, ...] = (
     gpu_tests.PART,
     ceilings.PART,
     gate.PART,
     layers.PART,
     network.PART,
-    blocks.PART,
     runs.PART,
     profiles.PART,
+    network.COMPILED,
+    blocks.PART,
 )
 NO_GPU = 75
 SECONDS, TINY_SECONDS = 3.0, 0.1
@@ -72,6 +73,7 @@ def main() -> int:
     wanted = [part for part in PARTS if given.part is None or part.name in given.part]
     wanted = [part for part in wanted if not (given.no_tests and part is gpu_tests.PART)]
     with tempfile.TemporaryDirectory() as folder:
+        given.out.mkdir(parents=True, exist_ok=True)
         bench = Bench(
             device=device,
             cases=tuple(case for case in cases if given.case is None or case.name in given.case),
@@ -79,6 +81,7 @@ def main() -> int:
             num_frames=given.frames,
             ends_at=began + 60 * given.minutes,
             folder=Path(folder),
+            out=given.out,
             is_tiny=given.tiny,
         )
         report = Report(given.out, PARTS, machine_of(device), sys.argv[1:])

@@ -18,7 +18,7 @@ from vidsr.media.writer import SegmentWriter
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS = ROOT / "benchmarks"
-NAMES = ("tests", "ceilings", "gate", "layers", "network", "dense-block", "runs", "profile")
+NAMES = ("tests", "ceilings", "gate", "layers", "network", "runs", "profile", "compiled", "dense-block")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -67,6 +67,10 @@ def only(outcomes):
     return outcome
 
 
+def places(folder):
+    return {"folder": folder, "out": folder, "is_tiny": True}
+
+
 def test_without_a_gpu_it_says_so(script, monkeypatch, capsys, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
@@ -87,7 +91,8 @@ def test_all_parts_go_their_whole_way(script, call, capsys, tmp_path):
     measured = {name for name, (state, _) in states.items() if state == "done"}
     assert {name: why for name, (state, why) in states.items() if state != "done"} == {
         "tests, gpu": "not with --tiny",
-        "network, tiny compiled by blocks": f"torch {torch.__version__} sees no CUDA device",
+        "tests, contracts": "not with --tiny",
+        "compiled, tiny compiled by blocks": f"torch {torch.__version__} sees no CUDA device",
         "dense-block, kernels": "they need triton and a CUDA device",
     }
     printed = capsys.readouterr().out
@@ -134,9 +139,9 @@ def test_layers_are_those_of_the_engine(parts, script):
 def test_runs_are_as_long_as_the_fastest_engine_needs(parts, script, tmp_path):
     case = script.CASES[0]
     one = parts["gpu_parts.bench"].Bench(
-        device=torch.device("cpu"), cases=(case,), seconds=3, num_frames=None, ends_at=0, folder=tmp_path, is_tiny=True
+        device=torch.device("cpu"), cases=(case,), seconds=3, num_frames=None, ends_at=0, **places(tmp_path)
     )
-    for fps, expected in ((0.5, 12), (50, 150), (20, 150), (9000, 2000)):
+    for fps, expected in ((0.5, 12), (50, 150), (20, 150), (9000, 900)):
         one.network_fps[case.name, f"by {fps}"] = fps
         assert one.frames_of_run(case) == expected
     one.network_fps["another", "torch"] = 9000
@@ -151,9 +156,7 @@ def test_goals_are_40_percent_of_the_peak(script):
 
 def test_engines_are_those_of_the_table_that_run_on_cuda(parts, script, monkeypatch, tmp_path):
     bench = parts["gpu_parts.bench"]
-    one = bench.Bench(
-        device=torch.device("cpu"), cases=(), seconds=1, num_frames=None, ends_at=0, folder=tmp_path, is_tiny=True
-    )
+    one = bench.Bench(device=torch.device("cpu"), cases=(), seconds=1, num_frames=None, ends_at=0, **places(tmp_path))
     rows = [row for row in bench.ENGINES if row.name in ("winograd", "torch", "cuda-graphs", "compiled")]
     assert len(rows) == 4
     monkeypatch.setattr(bench, "ENGINES", rows)
@@ -264,9 +267,7 @@ def test_one_engine_that_is_fast_enough_will_do(parts, script, call, monkeypatch
 
 def test_goals_are_of_the_card_they_are_for(parts, script, monkeypatch, tmp_path):
     network, bench = parts["gpu_parts.network"], parts["gpu_parts.bench"]
-    one = bench.Bench(
-        device=torch.device("cpu"), cases=(), seconds=1, num_frames=None, ends_at=0, folder=tmp_path, is_tiny=True
-    )
+    one = bench.Bench(device=torch.device("cpu"), cases=(), seconds=1, num_frames=None, ends_at=0, **places(tmp_path))
     one._batches["x4plus"] = 1
     slow, fast = (network._figures(one, script.CASES[0], "torch", [seconds]) for seconds in (0.25, 0.05))
     assert slow["met"] is None and fast["met"] is None
@@ -296,16 +297,26 @@ def test_no_tests_are_no_success(parts, monkeypatch, tmp_path, test, passed, wor
         folder.mkdir(parents=True)
         (folder / "test_it.py").write_text(f"import pytest\n{test}\n")
     monkeypatch.setattr(gpu_tests, "ROOT", tmp_path)
-    found = gpu_tests.measure(type("Bench", (), {"is_tiny": False, "seconds_left": 300.0})(), folder)
+    found = gpu_tests.measure(small_bench(tmp_path, 300.0), folder)
     assert found["met"] is passed and words in found["summary"]
+    assert words in (tmp_path / "tests-gpu.log").read_text() or words.startswith("no tests ran: ")
+    if "wave" in (test or ""):
+        (failed,) = found["failed"]
+        assert failed.startswith("FAILED tests/gpu/test_it.py::test_one") and failed in gpu_tests.line(found)
+        assert failed in gpu_tests.text([found]) and "assert 0, 'wave'" in found["said"]
+
+
+def small_bench(out, seconds_left):
+    return type("Bench", (), {"is_tiny": False, "seconds_left": seconds_left, "out": out})()
 
 
 def test_tests_that_hang_are_stopped(parts, monkeypatch, tmp_path):
     gpu_tests = parts["gpu_parts.gpu_tests"]
     (tmp_path / "test_it.py").write_text("import time, pytest\n@pytest.mark.gpu\ndef test_one(): time.sleep(100)\n")
     monkeypatch.setattr(gpu_tests, "_NEEDS_SECONDS", 2.0)
-    found = gpu_tests.measure(type("Bench", (), {"is_tiny": False, "seconds_left": 0.0})(), tmp_path)
-    assert found["met"] is False and found["summary"] == "stopped after 2 s"
+    found = gpu_tests.measure(small_bench(tmp_path, 0.0), tmp_path)
+    assert found["met"] is False and found["summary"].startswith("stopped after 2 s, at: ")
+    assert "test_it.py::test_one" in found["summary"], "which test it was at"
 
 
 def test_compiling_for_one_shape(parts):
@@ -379,7 +390,7 @@ def test_kinds_of_kernels(parts):
 def test_what_is_thrown_away_is_not_encoded(parts, script, monkeypatch, tmp_path):
     runs, case = parts["gpu_parts.runs"], script.TINY_CASES[0]
     bench = parts["gpu_parts.bench"].Bench(
-        device=torch.device("cpu"), cases=(case,), seconds=1, num_frames=5, ends_at=0, folder=tmp_path, is_tiny=True
+        device=torch.device("cpu"), cases=(case,), seconds=1, num_frames=5, ends_at=0, **places(tmp_path)
     )
     options = bench.options(case)
     prepared, upscaler = bench.prepare(case, options, 5), runs.Upscaler(options)
@@ -406,7 +417,7 @@ def test_tables_of_reports(script, call, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--write", str(page)])
     assert script.main() == 0
     assert page.read_text() == "# Title\n<!-- begin gpu -->\nNothing has been measured yet.\n<!-- end gpu -->\nbehind\n"
-    _, report = call("--part", "ceilings", "--part", "network")
+    _, report = call("--part", "ceilings", "--part", "network", "--part", "compiled")
     report["machine"].update(device="NVIDIA H200", cuda="13.0", cudnn=91900, driver="580.1", date="2026-12-01")
     kept.write_text(json.dumps(report))
     capsys.readouterr()

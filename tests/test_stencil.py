@@ -75,6 +75,20 @@ def test_taps_of_zero_cost_nothing():
     assert torch.equal(from_stencil(x, -1, stencil, 50), x[..., ::2])
 
 
+@pytest.mark.parametrize("axis", [-1, -2])
+def test_more_samples_than_32_bits_count_go_plane_by_plane(monkeypatch, axis):
+    _, rows = make_map(128, 64, 1, 2, 12, 5)
+    stencil = stencil_of(rows, 128, 64, 1, 2, CPU)
+    x = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    expected, sizes, conv2d = from_stencil(x, axis, stencil, 64), [], torch.nn.functional.conv2d
+    monkeypatch.setattr("vidsr.stencil._MOST_SAMPLES", 2 * 128 * 128)
+    noted = lambda x, *given, **named: sizes.append(x.numel()) or conv2d(x, *given, **named)  # noqa: E731
+    monkeypatch.setattr("vidsr.stencil.F.conv2d", noted)
+    out = from_stencil(x, axis, stencil, 64)
+    assert sizes == [128 * 128] * 6 and out.is_contiguous()
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-5)
+
+
 class Traffic(TorchDispatchMode):
     """Bytes that operations read and write, each of its tensors once, and how many there are; views are none."""
 

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from vidsr.bands import Block
 
+# CUDA's convolution of each channel by itself counts samples in 32 bits.
+_MOST_SAMPLES = 2**31 - 1
+
 Rows = Callable[[int, int], Block]  # outputs [start, stop) of a map
 
 
@@ -74,6 +77,10 @@ def from_stencil(x_nchw: Tensor, axis: int, stencil: Stencil, num_out: int) -> T
         As `x_nchw`, contiguous, but along `axis` of the map's length.
     """
     num_channels, num_in = x_nchw.shape[1], x_nchw.shape[axis]
+    if len(x_nchw) * num_channels > 1 and max(1, num_out / num_in) * x_nchw.numel() > _MOST_SAMPLES:
+        planes = torch.split(x_nchw.flatten(0, 1), 1)
+        out = torch.cat([from_stencil(plane[None], axis, stencil, num_out) for plane in planes], 1)
+        return out.view(len(x_nchw), num_channels, *out.shape[2:])
     period, num_taps = stencil.weights.shape
     step, num_blocks = stencil.step, -(-num_out // period)
     # Zeros before, a whole number of steps more than the first output needs, so that the last one is there as well.

@@ -16,7 +16,7 @@ from torch import Tensor
 from vidsr import store
 from vidsr.engines.base import Engine, EngineInfo, IdentityEngine, Work
 from vidsr.engines.choice import choose_engine
-from vidsr.engines.devices import device_name, free_bytes, memory_errors, resolve_devices, settle
+from vidsr.engines.devices import device_name, free_bytes, give_back_memory, memory_errors, resolve_devices, settle
 from vidsr.engines.measured import Measurement, measured_key, recall_measured
 from vidsr.engines.table import find_engine
 from vidsr.errors import DeviceMemoryError, UsageError
@@ -317,8 +317,8 @@ class Upscaler:
                 return out
             did_not_fit = did_not_fit or (min(fitting[0], x.shape[0]), fitting[1])
             self._fitting[height, width] = smaller
-            if x.is_cuda:  # behind the handler, whose traceback would keep alive what is to be freed
-                torch.cuda.empty_cache()
+            # Behind the handler, whose traceback would keep alive what is to be freed.
+            give_back_memory(x.device)
 
     def _begin_with(self, x: Tensor, free: int) -> tuple[int, int]:
         """The estimate, or what is remembered to have fitted where that is less; in the given tiles if any are."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vidsr.color import alpha_to_float, float_to_alpha, planes_to_rgb, rgb_to_planes
-from vidsr.engines.devices import free_bytes, memory_errors
+from vidsr.engines.devices import free_bytes, give_back_memory, memory_errors
 from vidsr.errors import DeviceMemoryError, NumericError
 from vidsr.events import Notice
 from vidsr.frames import PictureFormat, clock_text
@@ -134,8 +134,8 @@ class FrameWorker:
             self._max_frames = at_once // 2
             text = f"out of memory with colour and size of {at_once} frames at once: goes on with {self._max_frames}"
             upscaler.on_event(Notice(text=text))
-            if planes[0].is_cuda:  # behind the handler, whose traceback would keep alive what is to be freed
-                torch.cuda.empty_cache()
+            # Behind the handler, whose traceback would keep alive what is to be freed.
+            give_back_memory(planes[0].device)
 
     def _compute(self, planes: Sequence[Tensor], upscaler: Upscaler) -> list[Tensor]:
         """Source planes to target planes and their measures, all on the device."""

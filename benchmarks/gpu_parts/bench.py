@@ -21,7 +21,7 @@ from vidsr.prepare import Prepared, prepare
 from vidsr.segments import batch_size
 from vidsr.upscaler import Upscaler
 
-_MOST_FRAMES = 2000  # of a whole run
+_MOST_FRAMES = 900  # of a whole run; drawing and encoding its clip takes some 100 to 200 frames a second
 _FEWEST_FRAMES = 12
 _CARDS_WITH_GOALS = ("H100", "H200")
 
@@ -35,6 +35,7 @@ class Bench:
         num_frames: of whole runs; None: as many as the network alone does in `seconds`.
         ends_at: by `time.monotonic`.
         folder: for files of no further use.
+        out: of the report, for what is to be read beside it.
         is_tiny: only to try the script.
     """
 
@@ -44,6 +45,7 @@ class Bench:
     num_frames: int | None
     ends_at: float
     folder: Path
+    out: Path
     is_tiny: bool = False
     product_tflops: float | None = None  # what `ceilings` found
     network_fps: dict[tuple[str, str], float] = field(default_factory=dict)  # by case and engine, of `network`

@@ -26,6 +26,7 @@ _TITLES = {
     "gate": "Half precision against fp32 on the CPU",
     "layers": "Convolutions alone",
     "network": "Networks alone",
+    "compiled": "Networks alone, compiled for one shape",
     "dense-block": "Own kernels for dense blocks",
     "runs": "Whole runs",
     "profile": "Where the device's time goes",

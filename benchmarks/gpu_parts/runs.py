@@ -42,7 +42,7 @@ def steps(bench: Bench) -> Iterator[Step]:
         for engine in bench.engines(case.make()):
             yield Step(
                 name=f"{case.name} by {engine}",
-                needs_seconds=3 * bench.seconds + 8,
+                needs_seconds=3 * bench.seconds + 8 + bench.frames_of_run(case) / 60,
                 measure=partial(measure, bench, case, engine),
                 one_of=case.name,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from contextlib import contextmanager
@@ -213,9 +214,49 @@ def test_why_a_recording_failed_is_not_hidden_by_its_end(cuda):
         return added(cuda, FIRST, 1)(tensors)
 
     before = cuda.stream_of(FIRST)
-    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+    words = r"cuda:0: launches could not be recorded \(OutOfMemoryError: CUDA out of memory\); use --engine torch"
+    with pytest.raises(DeviceError, match=words) as caught:
         CudaRecorder(FIRST)(work, [torch.zeros(3)])
-    assert cuda.stream_of(FIRST) is before
+    assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
+    assert cuda.stream_of(FIRST) is before and gc.isenabled()
+
+
+def test_a_lack_of_memory_that_ends_well_stays_one(cuda):
+    calls = []
+
+    def work(tensors):
+        calls.append(None)
+        if len(calls) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return added(cuda, FIRST, 1)(tensors)
+
+    with pytest.raises(torch.OutOfMemoryError):
+        CudaRecorder(FIRST)(work, [torch.zeros(3)])
+
+
+def test_no_other_graph_ends_while_one_is_recorded(cuda):
+    """A worker and its recordings hold each other: they go when Python's collector comes, which may be at any time."""
+    ends, began = [], []
+
+    class Circle:
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            ends.append(cuda.num_recording)
+
+    def work(tensors):
+        began.append(cuda.num_recording)
+        if cuda.num_recording:
+            for _ in range(3000):  # more than the collector's first threshold
+                Circle()
+        return added(cuda, FIRST, 1)(tensors)
+
+    Circle()
+    CudaRecorder(FIRST)(work, [torch.zeros(3)])
+    gc.collect()
+    assert began == [0, 0, 1] and len(ends) == 3001
+    assert set(ends) == {0}, "the collector came while it was recorded"
 
 
 def test_an_end_that_fails_is_told(cuda):
@@ -284,11 +325,15 @@ def test_the_stand_in_shows_what_torch_does_by_itself(cuda):
 
 def test_a_pool_is_shared_by_the_recordings_of_a_recorder(cuda, monkeypatch):
     pools = []
-    handles = iter([(0, 1), (0, 2)])
+    handles = iter([(0, 1), (0, 2), (0, 3)])
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: next(handles))
     begin = Graph.capture_begin
     monkeypatch.setattr(Graph, "capture_begin", lambda self, *pool, **given: pools.append(pool) or begin(self, **given))
     recorders = [CudaRecorder(FIRST), CudaRecorder(FIRST)]
-    for recorder in (*recorders, recorders[0]):
-        recorder(added(cuda, FIRST, 1), [torch.zeros(3)])
+    kept = [recorder(added(cuda, FIRST, 1), [torch.zeros(3)]) for recorder in (*recorders, recorders[0])]
     assert pools == [((0, 1),), ((0, 2),), ((0, 1),)]
+    kept.clear()
+    cuda.graphs.clear()
+    gc.collect()
+    recorders[0](added(cuda, FIRST, 1), [torch.zeros(3)])
+    assert pools[-1] == ((0, 3),), "a pool whose graphs are gone"

@@ -231,6 +231,17 @@ def test_works_of_other_dtypes_are_other_works(engine, recorder):
     assert len(recorder.shapes) == 2
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_it_does_not_matter_in_which_mode_of_torch_it_is_called(engine, recorder, inside):
+    work = half_and_double(engine)
+    launch = engine.as_one_launch(work, work)
+    for seed in range(6):
+        x = picture(5, seed=seed)
+        with torch.inference_mode((seed < 3) is inside):
+            out, _ = launch([x])
+        torch.testing.assert_close(out, half_and_double(engine)([x])[0], rtol=0, atol=1e-6)
+
+
 def test_a_work_that_nobody_has_any_more_holds_no_memory(engine, recorder):
     work = half_and_double(engine)
     launch = engine.as_one_launch(work, work)

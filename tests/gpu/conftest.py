@@ -21,3 +21,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def device() -> torch.device:
     return torch.device("cuda:0")
+
+
+@pytest.fixture(autouse=True)
+def search_as_before():
+    """A lane has cuDNN search for its fastest ways, for the whole process; other tests' small shapes need none."""
+    before = torch.backends.cudnn.benchmark
+    yield
+    torch.backends.cudnn.benchmark = before

@@ -16,6 +16,8 @@ from vidsr import allowance
 from vidsr.errors import DeviceError, DeviceMemoryError
 
 _sharing = threading.local()  # num_workers: among how many the calling thread is
+# Torch's allocator is of all GPUs: while one records, it has memory of its own for that, and frees none.
+_allocating = threading.RLock()
 _OUT_OF_MEMORY = (
     "not enough memory",
     "can't allocate memory",
@@ -180,6 +182,20 @@ def describe_devices() -> list[str]:
         device = torch.device("cuda", index)
         lines.append(f"cuda:{index}: {device_name(device)}, {free_bytes(device) / 2**30:.1f} GiB free")
     return lines
+
+
+@contextmanager
+def only_one_allocates() -> Iterator[None]:
+    """Let no two threads record launches, or give back memory while another one does."""
+    with _allocating:
+        yield
+
+
+def give_back_memory(device: torch.device) -> None:
+    """Have torch return what it holds of a GPU's memory and does not use."""
+    if device.type == "cuda":
+        with only_one_allocates():
+            torch.cuda.empty_cache()
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
+import gc
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
@@ -15,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vidsr.engines.base import Work
-from vidsr.engines.devices import memory_errors
+from vidsr.engines.devices import memory_errors, only_one_allocates
 from vidsr.engines.gate import MOST_SHARE_OFF, TYPICAL_LEVELS
 from vidsr.errors import DeviceError, DeviceMemoryError
 
@@ -23,8 +24,6 @@ from vidsr.errors import DeviceError, DeviceMemoryError
 _MAX_SHAPES = 12
 # A recording that was not used for so many calls makes room for another.
 _IDLE_CALLS = 200
-# Recording is of the whole process: the allocator gives a recording memory of its own and lets nothing be freed.
-_RECORDING = threading.Lock()
 
 Shapes = tuple[tuple[torch.dtype, torch.Size], ...]
 
@@ -73,7 +72,10 @@ class Recordings:
 
 
 class RecordedWork:
-    """Called like the work itself; made by `Recordings`. Belongs to one thread."""
+    """Called like the work itself; made by `Recordings`.
+
+    Belongs to one thread, and to one stream of its device: what the next call writes over, this one may still read.
+    """
 
     def __init__(self, work: Work, recordable: Work, shared: Recordings) -> None:
         self._work, self._recordable, self._shared = work, recordable, shared
@@ -83,13 +85,14 @@ class RecordedWork:
         self._num_calls = 0
 
     def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        recording = self._recording(tensors)
-        if recording is None:
-            return self._run(tensors)
-        for static, tensor in zip(recording.static_in, tensors, strict=True):
-            static.copy_(tensor)
-        recording.replay()
-        return [out.clone() for out in recording.static_out]  # the next replay, of whatever shape, writes over them
+        with torch.inference_mode():  # as what is recorded belongs to it
+            recording = self._recording(tensors)
+            if recording is None:
+                return self._run(tensors)
+            for static, tensor in zip(recording.static_in, tensors, strict=True):
+                static.copy_(tensor)
+            recording.replay()
+            return [out.clone() for out in recording.static_out]  # the next replay, of whatever shape, writes over them
 
     def _run(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         try:
@@ -152,14 +155,16 @@ class CudaRecorder:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._pool: Any = None
+        self._graphs: WeakSet[torch.cuda.CUDAGraph] = WeakSet()
         self._stream: torch.cuda.Stream | None = None
 
     def __call__(self, work: Work, examples: Sequence[Tensor]) -> Recording:
-        with _RECORDING, torch.cuda.device(self._device):
+        with only_one_allocates(), torch.cuda.device(self._device):
             if self._stream is None:
                 # By default torch records on one stream for the whole process, which belongs to the first device that
                 # recorded: of the work of another device nothing would be recorded.
                 self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+            if not self._graphs:  # a pool goes with the last graph that works in it
                 self._pool = torch.cuda.graph_pool_handle()
             static_in = [example.clone(memory_format=torch.contiguous_format) for example in examples]
             current = torch.cuda.current_stream(self._device)
@@ -170,6 +175,7 @@ class CudaRecorder:
                 with ReadTensors() as read:  # the last time, when all that is kept from call to call has been made
                     expected = work(static_in)
             graph = torch.cuda.CUDAGraph()
+            self._graphs.add(graph)
             static_out = self._capture(graph, self._stream, work, static_in)
             current.wait_stream(self._stream)
             for out in static_out:
@@ -187,9 +193,10 @@ class CudaRecorder:
     ) -> list[Tensor]:
         failure: BaseException | None = None
         try:
-            # Around it, for where ending it fails: the stream would stay the current one. Other threads copy frames
-            # meanwhile; only this thread's calls are held to what a recording allows.
+            # The current stream around it, for where ending it fails: its own would stay the current one. Other threads
+            # copy frames meanwhile; only this thread's calls are held to what a recording allows.
             with (
+                _nothing_collected(),
                 torch.cuda.stream(torch.cuda.current_stream(self._device)),
                 torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"),
             ):
@@ -199,11 +206,27 @@ class CudaRecorder:
                     failure = error
                     raise
         except RuntimeError as error:
-            # Ending a recording that failed fails as well, and would hide why.
-            if failure is not None and failure is not error:
-                raise failure from error
-            raise
+            if failure is None or failure is error:
+                raise
+            # Ending it failed as well, which hides why, and leaves torch's allocator as if it still went on.
+            raise DeviceError(
+                f"{self._device}: launches could not be recorded ({type(failure).__name__}: {failure}); "
+                "use --engine torch"
+            ) from failure
         return static_out
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Keep Python's collector from ending another graph within the block: what that calls breaks a recording off."""
+    gc.collect()
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class ReadTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
