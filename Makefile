@@ -33,7 +33,7 @@ lint: .venv/installed-lint
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-.venv/installed: pyproject.toml constraints.txt hatch_build.py $(wildcard native/*) | .venv/bin/python
+.venv/installed: pyproject.toml constraints.txt hatch_build.py $(wildcard native/*/*) | .venv/bin/python
 	$(PIP) --editable .
 	@touch $@
 

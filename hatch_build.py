@@ -1,4 +1,4 @@
-"""Compiles native/ when vidsr is built or installed. Without a C++ compiler the rest is installed all the same."""
+"""Compiles native/winograd/ when vidsr is built or installed; without a C++ compiler all else is installed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class NativeHook(BuildHookInterface[Any]):
         root = Path(self.root)
         library = root / LIBRARY
         library.unlink(missing_ok=True)  # of another source or machine
-        reason = compile_library(root / "native", library)
+        reason = compile_library(root / "native" / "winograd", library)
         if reason is not None:
             self.app.display_warning(f"vidsr: the winograd engine was not built, PyTorch is used instead: {reason}")
             return

@@ -20,12 +20,12 @@ from typing import Any
 from vidsr.errors import SourceError, VidsrError
 from vidsr.frames import UNSPECIFIED
 from vidsr.judge.verdict import Verdict
-from vidsr.media.survey import survey
+from vidsr.judge.verify import verify
+from vidsr.media.survey.survey import survey
 from vidsr.media.versions import ffmpeg_versions
-from vidsr.options import UpscaleOptions
-from vidsr.target import default_target
-from vidsr.upscale import upscale_video
-from vidsr.verify import verify
+from vidsr.options.upscale import UpscaleOptions
+from vidsr.run.targets.video import default_target
+from vidsr.run.upscale import upscale_video
 
 Entry = dict[str, Any]
 _SMALL_WIDTH = 400  # what is larger is not enlarged: the whole run should take minutes

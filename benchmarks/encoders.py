@@ -27,10 +27,10 @@ from av.video.frame import VideoFrame
 
 from vidsr.frames import MATRIX_BT709, ColorTags, FrameTime, PictureFormat, Plane, pixel_layout
 from vidsr.measure.tables import table
-from vidsr.media.encoders import ENCODERS, Encoder, choose_layout, find_encoder, fit_slices
-from vidsr.media.reader import plane_view
-from vidsr.media.writer import EncodeSettings, SegmentWriter
-from vidsr.options import parse_size
+from vidsr.media.formats import plane_view
+from vidsr.media.write.encoders import ENCODERS, Encoder, choose_layout, find_encoder, fit_slices
+from vidsr.media.write.segment import EncodeSettings, SegmentWriter
+from vidsr.options.values import parse_size
 
 _THREAD_TYPES = ("slice", "frame", "frame+slice")
 _RATE = 25

@@ -24,12 +24,12 @@ from vidsr.engines.base import Engine
 from vidsr.engines.gate import closeness
 from vidsr.engines.table import ENGINES
 from vidsr.measure.figures import Spread
-from vidsr.measure.machine import describe, multiply_peak
+from vidsr.measure.peak import describe, multiply_peak
 from vidsr.measure.scene import Scene
 from vidsr.measure.tables import spread_text, table, write_block
 from vidsr.measure.tune import network_of
 from vidsr.models.loading import Network
-from vidsr.options import parse_size
+from vidsr.options.values import parse_size
 
 _MODELS = "realesr-animevideov3,RealESRGAN_x4plus_anime_6B,RealESRGAN_x4plus"
 _CPU = torch.device("cpu")

@@ -35,7 +35,7 @@ from gpu_parts.cases import CASES, TINY_CASES
 from gpu_parts.report import Report, machine_of, pages_text
 from gpu_parts.steps import Part, Step, failure, outcome
 
-from vidsr.engines.devices import resolve_device
+from vidsr.devices.names import resolve_device
 from vidsr.measure.tables import write_block
 
 # Whether it is right comes first. What is compiled comes last: it may take all the time that is left.

@@ -32,12 +32,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vidsr import store
 from vidsr.errors import SourceError
 from vidsr.measure.figures import Spread
-from vidsr.measure.machine import describe
+from vidsr.measure.peak import describe
 from vidsr.measure.tables import number_text, spread_text, table, write_block
-from vidsr.media.probe import probe
+from vidsr.media.read.probe import probe
+from vidsr.models import weights_store
 from vidsr.models.catalogue import ModelEntry, find_model
 from vidsr.models.loading import load_network
 
@@ -187,7 +187,7 @@ def write_weights(folder: Path, models: set[str]) -> None:
     for model in models:
         entry = find_model(model)
         assert isinstance(entry, ModelEntry)
-        network = load_network(store.obtain(entry))
+        network = load_network(weights_store.obtain(entry))
         state = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
         torch.save({"params_ema": state}, folder / _FRAMELIFT_MODELS[model][1])
 

@@ -18,14 +18,15 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
+from vidsr.inference.upscaler import Upscaler
 from vidsr.measure.clip import write_clip
 from vidsr.measure.figures import Spread
 from vidsr.measure.tables import spread_text, table, write_block
-from vidsr.options import UpscaleOptions, parse_size
+from vidsr.options.upscale import UpscaleOptions
+from vidsr.options.values import parse_size
 from vidsr.pipeline.plan import make_plan
-from vidsr.prepare import prepare
-from vidsr.upscale import Run
-from vidsr.upscaler import Upscaler
+from vidsr.run.prepare import prepare
+from vidsr.run.upscale import Run
 
 _KEYFRAME_EVERY = 50
 
@@ -75,7 +76,7 @@ def run(clip: Path, target: Path, upscaler: Upscaler, *, is_cut: bool, stop: int
     options = replace(upscaler.options, stop=stop)
     # Longer segments are not offered to users: a crash would cost more than they could save.
     plan = make_plan if is_cut else partial(make_plan, max_frames=10**9)
-    with mock.patch("vidsr.prepare.make_plan", plan):
+    with mock.patch("vidsr.run.prepare.make_plan", plan):
         prepared = prepare(clip, target, options)
     began = time.perf_counter()
     Run(prepared, upscaler=upscaler).execute()

@@ -374,14 +374,14 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten segments in a hundred frames."""
-    monkeypatch.setattr("vidsr.prepare.make_plan", functools.partial(make_plan, min_frames=8, max_frames=10))
+    monkeypatch.setattr("vidsr.run.prepare.make_plan", functools.partial(make_plan, min_frames=8, max_frames=10))
 
 
 @pytest.fixture(autouse=True)
 def limits_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where limits of memory are kept: for each test a place of its own, and never the user's."""
     path = tmp_path / "cache of limits" / "limits.json"
-    monkeypatch.setattr("vidsr.limits.limits_path", lambda: path)
+    monkeypatch.setattr("vidsr.inference.memory_limits.limits_path", lambda: path)
     return path
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vidsr.models.catalogue import find_model
 from vidsr.models.loading import Network, load_network
-from vidsr.store import locate
+from vidsr.models.weights_store import locate
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "clip.mp4"
 

@@ -42,8 +42,8 @@ def build(monkeypatch):
 @pytest.fixture
 def sources(build, tmp_path):
     """Files of the names that are compiled, with next to nothing in them."""
-    folder = tmp_path / "native"
-    folder.mkdir()
+    folder = tmp_path / "native" / "winograd"
+    folder.mkdir(parents=True)
     for _, unit, _ in build._units():
         (folder / f"{unit}.cpp").write_text("")
     (folder / "interface.cpp").write_text('extern "C" __attribute__((visibility("default"))) int six() { return 6; }')
@@ -114,7 +114,8 @@ def test_flags_of_the_environment_are_given_to_the_compiler(build, sources, tmp_
 def test_kernels_leave_no_function_that_another_unit_could_take(tmp_path):
     """Compiled for several instruction sets, of one name the linker would take any."""
     command = ["g++", "-std=c++17", "-O0", "-Wno-psabi", "-DVIDSR_KERNELS=portable", "-c"]
-    subprocess.run([*command, str(ROOT / "native" / "kernels.cpp"), "-o", str(tmp_path / "kernels.o")], check=True)
+    kernels = ROOT / "native" / "winograd" / "kernels.cpp"
+    subprocess.run([*command, str(kernels), "-o", str(tmp_path / "kernels.o")], check=True)
     names = subprocess.run(["nm", "-C", str(tmp_path / "kernels.o")], capture_output=True, text=True, check=True)
     seen = [line.split(maxsplit=2)[-1] for line in names.stdout.splitlines() if " D " in line or " R " in line]
     others = [line for line in names.stdout.splitlines() if line.split(maxsplit=2)[-2] not in "DRtrdb"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from vidsr.models.compact import SRVGGNetCompact
+from vidsr.models.compact.network import SRVGGNetCompact
 from vidsr.models.loading import save_safetensors
 
 

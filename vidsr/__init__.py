@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING
 # the ones they wait for from running, and took up to 25 times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-__version__ = "0.1.0"
-
 from vidsr.errors import VidsrError
-from vidsr.options import UpscaleOptions
+from vidsr.options.upscale import UpscaleOptions
+from vidsr.version import __version__
 
 if TYPE_CHECKING:
-    from vidsr.upscale import Result, upscale_video
-    from vidsr.upscaler import Upscaler
+    from vidsr.inference.upscaler import Upscaler
+    from vidsr.run.upscale import Result, upscale_video
 else:
-    _HOMES = {"Result": "upscale", "upscale_video": "upscale", "Upscaler": "upscaler"}
+    _HOMES = {"Result": "run.upscale", "upscale_video": "run.upscale", "Upscaler": "inference.upscaler"}
 
     def __getattr__(name):
         """What needs torch is imported when it is first asked for: that takes seconds, which a help text has not."""

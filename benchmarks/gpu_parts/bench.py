@@ -14,12 +14,12 @@ from torch import Tensor
 from gpu_parts.cases import Case, make_clip, random_network, real_frame
 from gpu_parts.timing import median_seconds
 from vidsr import UpscaleOptions
-from vidsr.engines.devices import device_name, settle
+from vidsr.devices.names import device_name, settle
 from vidsr.engines.table import ENGINES, RunPrecision
+from vidsr.inference.upscaler import Upscaler
 from vidsr.models.loading import Network, save_safetensors
-from vidsr.prepare import Prepared, prepare
-from vidsr.segments import batch_size
-from vidsr.upscaler import Upscaler
+from vidsr.run.frame_worker import batch_size
+from vidsr.run.prepare import Prepared, prepare
 
 _MOST_FRAMES = 900  # of a whole run; drawing and encoding its clip takes some 100 to 200 frames a second
 _FEWEST_FRAMES = 12

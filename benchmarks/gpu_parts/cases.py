@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidsr.color import planes_to_rgb
-from vidsr.media.probe import probe
-from vidsr.media.reader import Window, read_frames
-from vidsr.models.compact import SRVGGNetCompact
-from vidsr.models.rrdb import RRDBNet
+from vidsr.media.read.probe import probe
+from vidsr.media.read.video import Window, read_frames
+from vidsr.models.compact.network import SRVGGNetCompact
+from vidsr.models.rrdb.network import RRDBNet
+from vidsr.pixels.color import planes_to_rgb
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIP = ROOT / "examples" / "clip.mp4"

@@ -18,10 +18,10 @@ import torch
 from gpu_parts import processes
 from gpu_parts.cases import CASES, TINY_CASES, random_network, real_frame
 from gpu_parts.timing import stretches
-from vidsr.engines.devices import settle
+from vidsr.devices.names import settle
 from vidsr.engines.gate import closeness
 from vidsr.engines.torch import TorchEngine
-from vidsr.models.rrdb import ResidualDenseBlock
+from vidsr.models.rrdb.network import ResidualDenseBlock
 
 _LEAST_PSNR_DB = 50.0  # to the same engine not compiled; it rounds less often, which is no error
 

@@ -10,11 +10,11 @@ import torch
 from gpu_parts.bench import Bench
 from gpu_parts.cases import random_network, real_frame
 from gpu_parts.steps import Figures, LeftOut, Part, Step
-from vidsr import store
 from vidsr.engines.gate import LEAST_PSNR_DB, MOST_LEVELS, MOST_SHARE_OFF, TYPICAL_LEVELS, closeness
 from vidsr.engines.table import find_engine
 from vidsr.engines.torch import TorchEngine
 from vidsr.measure.tables import table
+from vidsr.models import weights_store
 from vidsr.models.catalogue import CATALOGUE
 from vidsr.models.loading import Network, load_network
 
@@ -29,7 +29,7 @@ def steps(bench: Bench) -> Iterator[Step]:
         networks = {case.name: partial(random_network, case) for case in bench.cases}
     else:
         for entry in CATALOGUE:
-            weights = store.locate(entry) if entry.kind == "network" else None
+            weights = weights_store.locate(entry) if entry.kind == "network" else None
             if weights is not None:
                 networks[entry.name] = partial(load_network, weights.path)
     for name, load in networks.items():

@@ -14,10 +14,10 @@ from gpu_parts.cases import Case
 from gpu_parts.steps import Figures, LeftOut, Part, Step
 from gpu_parts.timing import stretches
 from vidsr.engines.compiled import why_absent
+from vidsr.inference.upscaler import Upscaler
 from vidsr.measure.figures import Spread
 from vidsr.measure.tables import number_text, spread_text, table
-from vidsr.models.rrdb import RRDBNet
-from vidsr.upscaler import Upscaler
+from vidsr.models.rrdb.network import RRDBNet
 
 _COMPILED_SHARE = 0.2  # of the time that is left, for one compilation: other parts come behind
 _COMPILED_LEAST_SECONDS, _COMPILED_MOST_SECONDS = 20.0, 90.0

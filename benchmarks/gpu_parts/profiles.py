@@ -18,13 +18,13 @@ from torch.profiler import ProfilerActivity, record_function
 from gpu_parts.bench import Bench
 from gpu_parts.cases import Case
 from gpu_parts.steps import Figures, Part, Step
+from vidsr.inference.unchanged_regions import Regions
+from vidsr.inference.upscaler import Upscaler
 from vidsr.measure.tables import table
-from vidsr.media.reader import DecodedFrame
-from vidsr.regions import Regions
-from vidsr.segments import open_worker, read
-from vidsr.transfer import HostBatch
-from vidsr.upscaler import Upscaler
-from vidsr.worker import FrameWorker
+from vidsr.media.read.video import DecodedFrame
+from vidsr.run.batch import HostBatch
+from vidsr.run.frame_worker import FrameWorker, open_worker
+from vidsr.run.prepare import read
 
 _NUM_BATCHES = 3
 _NUM_LONGEST = 15

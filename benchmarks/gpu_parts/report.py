@@ -16,8 +16,8 @@ import torch
 from gpu_parts import profiles
 from gpu_parts.steps import Figures, Part, shortfalls
 from vidsr import __version__
-from vidsr.allowance import num_processors
-from vidsr.engines.devices import device_name
+from vidsr.devices.granted import num_processors
+from vidsr.devices.names import device_name
 
 NOTHING = "Nothing has been measured yet."
 _TITLES = {

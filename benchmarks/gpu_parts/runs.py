@@ -13,15 +13,15 @@ from gpu_parts.bench import Bench
 from gpu_parts.cases import Case
 from gpu_parts.steps import Figures, Part, Step
 from vidsr.events import Event, Finished, Progress
+from vidsr.inference.upscaler import Upscaler
 from vidsr.measure.tables import number_text, table
 from vidsr.pipeline.plan import MAX_SEGMENT_FRAMES
 from vidsr.pipeline.stage import StageTimes, run_stages
-from vidsr.prepare import Prepared
-from vidsr.repeats import distinct_batches
-from vidsr.segments import QUEUE_BATCHES, batch_size, open_worker, read
-from vidsr.transfer import HostBatch
-from vidsr.upscale import Run
-from vidsr.upscaler import Upscaler
+from vidsr.run.batch import HostBatch
+from vidsr.run.frame_worker import QUEUE_BATCHES, batch_size, open_worker
+from vidsr.run.prepare import Prepared, read
+from vidsr.run.repeated_frames import distinct_batches
+from vidsr.run.upscale import Run
 
 LEAST_OF_NETWORK = 0.9  # of the speed of the network alone, unless another stage is the wall
 _IS_THE_WALL = 0.9  # busy for this share of the time

@@ -13,7 +13,7 @@ import vidsr.measure.bench
 from vidsr.cli.main import app
 from vidsr.errors import VidsrError
 from vidsr.measure.figures import Case, Figures
-from vidsr.models.compact import SRVGGNetCompact
+from vidsr.models.compact.network import SRVGGNetCompact
 from vidsr.models.loading import save_safetensors
 
 

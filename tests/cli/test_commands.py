@@ -15,7 +15,7 @@ import av
 import pytest
 from typer.testing import CliRunner, Result
 
-import vidsr.upscale
+import vidsr.run.upscale
 from vidsr.cli.main import app
 from vidsr.errors import RunStoppedError
 
@@ -139,7 +139,7 @@ def test_offline_and_missing_weights_name_the_address_and_the_place(
 def test_nan_weights_are_refused_by_name(clip: Path) -> None:
     import torch
 
-    from vidsr.models.compact import SRVGGNetCompact
+    from vidsr.models.compact.network import SRVGGNetCompact
 
     network = SRVGGNetCompact(scale=2, num_features=8, num_convs=1)
     with torch.no_grad():
@@ -183,14 +183,14 @@ def test_after_a_stop_only_what_is_done_counts(clip: Path, monkeypatch: pytest.M
     names = [clip.with_name(f"{number}.mp4") for number in range(5)]
     for path in names:
         shutil.copy(clip, path)
-    execute = vidsr.upscale.Run.execute
+    execute = vidsr.run.upscale.Run.execute
 
-    def stopped_in_the_second(run: vidsr.upscale.Run) -> vidsr.upscale.Result:
+    def stopped_in_the_second(run: vidsr.run.upscale.Run) -> vidsr.run.upscale.Result:
         if run.prepared.source.path == names[1]:
             raise RunStoppedError("stopped")
         return execute(run)
 
-    monkeypatch.setattr(vidsr.upscale.Run, "execute", stopped_in_the_second)
+    monkeypatch.setattr(vidsr.run.upscale.Run, "execute", stopped_in_the_second)
     result = run("upscale", *names, "--model", "nearest", "--stop", "1f")
     assert result.exit_code == 130
     assert result.stdout.splitlines()[-2:] == ["1 of 5 files done", f"stopped: {names[1]}"]

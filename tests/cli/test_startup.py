@@ -36,7 +36,7 @@ def test_commands_without_a_network_start_without_torch(make_clip, arguments):
 
 
 def test_what_the_package_offers_is_there_when_asked_for():
-    assert vidsr.Upscaler.__module__ == "vidsr.upscaler"
+    assert vidsr.Upscaler.__module__ == "vidsr.inference.upscaler"
     assert {name: getattr(vidsr, name) for name in vidsr.__all__}.keys() >= {"Result", "upscale_video"}
     with pytest.raises(AttributeError, match="no attribute 'upscaled'"):
         vidsr.upscaled  # noqa: B018

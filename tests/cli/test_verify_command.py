@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from vidsr.cli.main import app
-from vidsr.prepare import Prepared
+from vidsr.run.prepare import Prepared
 
 CLIP = Path(__file__).parents[2] / "examples" / "clip.mp4"
 

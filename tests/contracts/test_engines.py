@@ -14,8 +14,8 @@ from vidsr.engines.base import Engine, IdentityEngine
 from vidsr.engines.gate import closeness
 from vidsr.engines.table import ENGINES, find_engine
 from vidsr.errors import DeviceMemoryError
-from vidsr.models.compact import SRVGGNetCompact
-from vidsr.models.rrdb import RRDBNet
+from vidsr.models.compact.network import SRVGGNetCompact
+from vidsr.models.rrdb.network import RRDBNet
 
 
 def rrdb(scale):

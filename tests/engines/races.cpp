@@ -5,7 +5,7 @@
 #include <thread>
 #include <vector>
 
-#include "../../native/network.h"
+#include "../../native/winograd/network.h"
 
 namespace {
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from vidsr.engines.devices import free_bytes
+from vidsr.devices.memory import free_bytes
 from vidsr.engines.recording import CudaRecorder, ReadTensors
 from vidsr.errors import DeviceError
 

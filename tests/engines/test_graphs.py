@@ -9,20 +9,20 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from test_worker import make_format, make_frames, stream
 from tiny_network import make_network
+from worker_frames import make_format, make_frames, stream
 
 import vidsr.engines.recording
+from vidsr.devices.lanes import HostLane
 from vidsr.engines.graphs import CudaGraphEngine, why_absent
 from vidsr.engines.recording import Recording
 from vidsr.engines.torch import TorchEngine
 from vidsr.errors import DeviceMemoryError
-from vidsr.geometry import Orientation
-from vidsr.options import UpscaleOptions
+from vidsr.inference.upscaler import Upscaler
+from vidsr.options.upscale import UpscaleOptions
 from vidsr.pipeline.stage import StageTimes
-from vidsr.transfer import HostLane
-from vidsr.upscaler import Upscaler
-from vidsr.worker import FrameWorker
+from vidsr.pixels.sizes import Orientation
+from vidsr.run.frame_worker import FrameWorker
 
 CPU = torch.device("cpu")
 

@@ -15,7 +15,7 @@ SCRIPT = """
 import signal, sys, threading
 import torch
 from vidsr.engines.openvino import OpenVinoEngine
-from vidsr.models.compact import SRVGGNetCompact
+from vidsr.models.compact.network import SRVGGNetCompact
 
 def opened():
     network = SRVGGNetCompact(scale=4, num_features=8, num_convs=1).eval().requires_grad_(False)

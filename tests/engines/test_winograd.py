@@ -21,8 +21,8 @@ from vidsr.engines.choice import choose_engine
 from vidsr.engines.winograd import WinogradEngine
 from vidsr.engines.winograd_plan import LayerSpec, NetworkSpec, PictureSpec
 from vidsr.errors import DeviceError, UsageError
-from vidsr.models.compact import SRVGGNetCompact
-from vidsr.models.rrdb import RRDBNet
+from vidsr.models.compact.network import SRVGGNetCompact
+from vidsr.models.rrdb.network import RRDBNet
 
 CPU = torch.device("cpu")
 needs_library = pytest.mark.skipif(winograd.why_absent() is not None, reason=str(winograd.why_absent()))
@@ -201,7 +201,7 @@ import resource, torch
 from pathlib import Path
 from vidsr.engines.winograd import WinogradEngine
 from vidsr.errors import DeviceMemoryError
-from vidsr.models.rrdb import RRDBNet
+from vidsr.models.rrdb.network import RRDBNet
 
 torch.set_num_threads(1)
 network = RRDBNet(scale=4, num_blocks=1).eval().requires_grad_(False)
@@ -232,7 +232,7 @@ import resource, torch
 from pathlib import Path
 from vidsr.engines.winograd import WinogradEngine
 from vidsr.errors import DeviceError
-from vidsr.models.compact import SRVGGNetCompact
+from vidsr.models.compact.network import SRVGGNetCompact
 
 torch.set_num_threads(1)
 network = SRVGGNetCompact(scale=1, num_convs=1).eval().requires_grad_(False)

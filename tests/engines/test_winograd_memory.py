@@ -11,8 +11,8 @@ import torch
 from vidsr.engines import winograd
 from vidsr.engines.base import EngineInfo
 from vidsr.engines.winograd import WinogradEngine
-from vidsr.models.compact import SRVGGNetCompact
-from vidsr.models.rrdb import RRDBNet
+from vidsr.models.compact.network import SRVGGNetCompact
+from vidsr.models.rrdb.network import RRDBNet
 
 CPU = torch.device("cpu")
 needs_library = pytest.mark.skipif(winograd.why_absent() is not None, reason=str(winograd.why_absent()))
@@ -21,8 +21,8 @@ GROWTH = """
 import resource, sys, torch
 from pathlib import Path
 from vidsr.engines.winograd import WinogradEngine
-from vidsr.models.compact import SRVGGNetCompact
-from vidsr.models.rrdb import RRDBNet
+from vidsr.models.compact.network import SRVGGNetCompact
+from vidsr.models.rrdb.network import RRDBNet
 
 torch.set_num_threads(1)
 resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

@@ -9,8 +9,8 @@ import torch
 from real_frames import EXAMPLE, network_of, piece
 
 from vidsr.engines.gate import closeness
-from vidsr.options import UpscaleOptions
-from vidsr.upscaler import Upscaler
+from vidsr.inference.upscaler import Upscaler
+from vidsr.options.upscale import UpscaleOptions
 
 MODEL = "realesr-animevideov3"
 SIDE_PX = 1024

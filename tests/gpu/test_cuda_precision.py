@@ -11,9 +11,9 @@ from real_frames import EXAMPLE, network_of, piece
 
 from vidsr.engines.gate import closeness
 from vidsr.engines.table import ENGINES, find_engine
+from vidsr.inference.upscaler import Upscaler
 from vidsr.models.catalogue import CATALOGUE
-from vidsr.options import UpscaleOptions
-from vidsr.upscaler import Upscaler
+from vidsr.options.upscale import UpscaleOptions
 
 NETWORKS = [entry.name for entry in CATALOGUE if entry.kind == "network"]
 ON_CUDA = [row.name for row in ENGINES if "cuda" in row.precisions and not row.by_name_only]

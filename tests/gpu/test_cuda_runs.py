@@ -10,11 +10,11 @@ import pytest
 import torch
 from real_frames import EXAMPLE, network_of
 
-from vidsr.engines.devices import device_names, resolve_devices
+from vidsr.devices.names import device_names, resolve_devices
 from vidsr.events import Notice, Progress, Started
-from vidsr.options import UpscaleOptions
+from vidsr.options.upscale import UpscaleOptions
 from vidsr.pipeline.plan import work_folder
-from vidsr.upscale import upscale_video
+from vidsr.run.upscale import upscale_video
 
 MODEL = "realesr-animevideov3"
 # Half precision moves a sample by a twentieth of a level, so that one in twenty is rounded to the other side: 61 dB.

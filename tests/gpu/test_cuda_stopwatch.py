@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from vidsr.stopwatch import Stopwatch
+from vidsr.devices.stopwatch import Stopwatch
 
 
 def test_counts_the_work_of_a_gpu_and_not_its_start(device):

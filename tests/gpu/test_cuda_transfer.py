@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from test_transfer import make_format, make_times
+from worker_frames import make_format
 
-from vidsr.transfer import HostBatch, open_lane
+from vidsr.devices.lanes import open_lane
+from vidsr.frames import FrameTime
+from vidsr.run.batch import HostBatch
 
 
 def test_a_gpus_lane_brings_everything_there_and_back(device):
@@ -15,7 +17,7 @@ def test_a_gpus_lane_brings_everything_there_and_back(device):
     batches = [HostBatch(picture, 2, pinned=True) for _ in range(8)]
     waits = []
     for number, batch in enumerate(batches[:4]):
-        batch.times = batches[number + 4].times = make_times(2)
+        batch.times = batches[number + 4].times = [FrameTime(pts=index, duration=1) for index in range(2)]
         for plane in batch.planes:
             plane[:] = np.arange(plane.size, dtype=np.uint16).reshape(plane.shape) % 1000 + number
         planes = lane.upload(batch.filled)

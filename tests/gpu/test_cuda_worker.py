@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from test_worker import doubled, make_format, make_frames, make_worker, stream
 from tiny_network import write_checkpoint
+from worker_frames import doubled, make_format, make_frames, make_worker, stream
 
-from vidsr.transfer import open_lane
+from vidsr.devices.lanes import open_lane
 
 
 @pytest.mark.parametrize("name", ["gbrp", "gbrap12le", "yuv444p10le"])

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from vidsr.verify import verify
+from vidsr.judge.verify import verify
 
 LIMITED = (1, 1, 1, 1)
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from vidsr.judge.timing import Part, Times, align, find_part, tolerance, track_shift
-from vidsr.media.survey import Track
+from vidsr.media.survey.survey import Track
 
 MS = Fraction(1, 1000)
 

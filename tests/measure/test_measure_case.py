@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from vidsr.errors import SourceError, UsageError, VidsrError
+from vidsr.inference.upscaler import Upscaler
 from vidsr.measure.bench import _measure_and_send, make_cases
 from vidsr.measure.case import _compare, _memory, measure
 from vidsr.measure.figures import STAGES, Case
-from vidsr.measure.machine import multiply_peak, peak_resident_bytes, resident_bytes
-from vidsr.models.compact import SRVGGNetCompact
+from vidsr.measure.peak import multiply_peak, peak_resident_bytes, resident_bytes
+from vidsr.models.compact.network import SRVGGNetCompact
 from vidsr.models.loading import save_safetensors
-from vidsr.options import UpscaleOptions
-from vidsr.upscaler import Upscaler
+from vidsr.options.upscale import UpscaleOptions
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -20,12 +20,12 @@ from vidsr.engines.measured import Measurement, measured_key, recall_measured, r
 from vidsr.engines.table import ENGINES, EngineRow
 from vidsr.engines.torch import TorchEngine
 from vidsr.events import Notice, Started
+from vidsr.inference.upscaler import Upscaler
 from vidsr.measure.tune import thread_counts, tune
-from vidsr.models.compact import SRVGGNetCompact
-from vidsr.options import UpscaleOptions
-from vidsr.prepare import prepare
-from vidsr.upscale import Run
-from vidsr.upscaler import Upscaler
+from vidsr.models.compact.network import SRVGGNetCompact
+from vidsr.options.upscale import UpscaleOptions
+from vidsr.run.prepare import prepare
+from vidsr.run.upscale import Run
 
 CPU = torch.device("cpu")
 TORCH = next(row for row in ENGINES if row.name == "torch")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from vidsr.media.captions import captions_of, embed, kinds_of, scan_packet, triplets
-from vidsr.media.encoders import carries_captions
-from vidsr.media.scc import read_record, scc_text, write_record
+from vidsr.media.write.encoders import carries_captions
+from vidsr.media.write.scc import read_record, scc_text, write_record
 
 QUICK = {
     "libx264": {"preset": "medium", "x264-params": "b-adapt=0"},

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 from vidsr.cli.main import app
 from vidsr.events import Notice
-from vidsr.media.probe import probe
-from vidsr.media.reader import Window, read_frames
-from vidsr.options import UpscaleOptions
-from vidsr.upscale import upscale_video
+from vidsr.media.read.probe import probe
+from vidsr.media.read.video import Window, read_frames
+from vidsr.options.upscale import UpscaleOptions
+from vidsr.run.upscale import upscale_video
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -14,7 +14,7 @@ from av.video.reformatter import VideoReformatter
 from vidsr.errors import UsageError
 from vidsr.frames import ColorTags, PictureFormat, pixel_layout
 from vidsr.media.formats import closest_format, delivered_layout, output_color
-from vidsr.media.probe import probe
+from vidsr.media.read.probe import probe
 
 BT709 = ColorTags(matrix=1, full_range=False, siting="left", primaries=1, transfer=1)
 

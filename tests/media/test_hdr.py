@@ -12,13 +12,13 @@ import pytest
 
 from vidsr.cli.probe import command
 from vidsr.events import Notice
-from vidsr.media.encoders import find_encoder
+from vidsr.media.containers import CONTAINERS
 from vidsr.media.hdr import HdrMetadata, Primaries, hdr_loss, with_hdr
-from vidsr.media.join import CONTAINERS
-from vidsr.media.matroska import VideoFields, placeholder, write_fields
-from vidsr.media.probe import probe
-from vidsr.options import UpscaleOptions
-from vidsr.upscale import upscale_video
+from vidsr.media.read.probe import probe
+from vidsr.media.write.encoders import find_encoder
+from vidsr.media.write.matroska import VideoFields, placeholder, write_fields
+from vidsr.options.upscale import UpscaleOptions
+from vidsr.run.upscale import upscale_video
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from vidsr.cli.main import app
 from vidsr.errors import UsageError
 from vidsr.events import Notice, Progress
-from vidsr.options import UpscaleOptions
-from vidsr.prepare import prepare
-from vidsr.upscale import upscale_video
+from vidsr.options.upscale import UpscaleOptions
+from vidsr.run.prepare import prepare
+from vidsr.run.upscale import upscale_video
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 import av
 import pytest
 
-from vidsr.media.probe import probe
+from vidsr.media.read.probe import probe
 from vidsr.media.sidedata import UNNAMED, side_data_of
 
 

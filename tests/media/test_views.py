@@ -12,11 +12,11 @@ import av
 import pytest
 
 from vidsr.events import Notice
-from vidsr.media.matroska import VideoFields, placeholder, write_fields
-from vidsr.media.probe import probe
+from vidsr.media.read.probe import probe
 from vidsr.media.views import Sphere, StereoLayout, sphere_loss, stereo_loss, unread_views
-from vidsr.options import UpscaleOptions
-from vidsr.upscale import upscale_video
+from vidsr.media.write.matroska import VideoFields, placeholder, write_fields
+from vidsr.options.upscale import UpscaleOptions
+from vidsr.run.upscale import upscale_video
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vidsr.models.compact import SRVGGNetCompact
-from vidsr.models.rrdb import RRDBNet
+from vidsr.models.compact.network import SRVGGNetCompact
+from vidsr.models.rrdb.network import RRDBNet
 
 
 @pytest.fixture

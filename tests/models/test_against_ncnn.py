@@ -11,7 +11,7 @@ import torch
 
 from vidsr.models.catalogue import find_model
 from vidsr.models.loading import load_network
-from vidsr.store import locate
+from vidsr.models.weights_store import locate
 
 ncnn = pytest.importorskip("ncnn", reason="the judge, ncnn, is not installed")
 

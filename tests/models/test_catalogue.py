@@ -11,7 +11,7 @@ import pytest
 from vidsr.errors import UnknownModelError, WeightsMissingError
 from vidsr.models.catalogue import CATALOGUE, find_model
 from vidsr.models.loading import load_network
-from vidsr.store import locate
+from vidsr.models.weights_store import locate
 
 
 def test_holds_the_official_models_and_the_classical_ones():

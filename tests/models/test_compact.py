@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vidsr.models.compact import SRVGGNetCompact
+from vidsr.models.compact.network import SRVGGNetCompact
 
 
 @pytest.mark.parametrize(

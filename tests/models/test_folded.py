@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vidsr.models.compact import SRVGGNetCompact
-from vidsr.models.folded import FoldedRRDBNet, FoldedUpsampling, SharingDenseBlock, fold, phase_weights
-from vidsr.models.rrdb import ResidualDenseBlock, RRDBNet
+from vidsr.models.compact.network import SRVGGNetCompact
+from vidsr.models.rrdb.folded import FoldedRRDBNet, FoldedUpsampling, SharingDenseBlock, fold, phase_weights
+from vidsr.models.rrdb.network import ResidualDenseBlock, RRDBNet
 
 
 def make_conv(channels=5, out_channels=7):

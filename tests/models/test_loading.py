@@ -10,9 +10,9 @@ import safetensors.torch
 import torch
 
 from vidsr.errors import TargetError, WeightsError, WeightsMissingError
-from vidsr.models.compact import SRVGGNetCompact
+from vidsr.models.compact.network import SRVGGNetCompact
 from vidsr.models.loading import blend_networks, load_network, network_from_state_dict, save_safetensors
-from vidsr.models.rrdb import RRDBNet
+from vidsr.models.rrdb.network import RRDBNet
 
 
 def assert_same(loaded, network, picture):

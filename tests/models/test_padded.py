@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from vidsr.engines.torch import TorchEngine
-from vidsr.models.compact import SRVGGNetCompact
+from vidsr.models.compact.network import SRVGGNetCompact
 from vidsr.models.padded import PaddedConv2d, pad_ends
-from vidsr.models.rrdb import RRDBNet
+from vidsr.models.rrdb.network import RRDBNet
 
 NETWORKS = {
     "x4": lambda: RRDBNet(scale=4, num_blocks=1, num_features=16, growth_channels=8),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vidsr.models.rrdb import RRDBNet
+from vidsr.models.rrdb.network import RRDBNet
 
 
 @pytest.mark.parametrize(

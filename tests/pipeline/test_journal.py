@@ -9,7 +9,7 @@ import pytest
 from vidsr.errors import ResumeError
 from vidsr.pipeline.journal import Journal, read_plan, read_records
 from vidsr.pipeline.plan import make_plan
-from vidsr.tally import Tally
+from vidsr.pipeline.tally import Tally
 
 IDENTITY = {"source": "abc", "crf": "17"}
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from vidsr.options import UpscaleOptions, meaning
-from vidsr.recipes import load_recipe
+from vidsr.options.recipes import load_recipe
+from vidsr.options.upscale import UpscaleOptions, meaning
 
 _SIZES = ("scale", "size", "height")
 _ENCODING = ("crf", "preset", "encoder_options", "pix_fmt")

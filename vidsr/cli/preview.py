@@ -11,7 +11,7 @@ from vidsr.cli import arguments as arg
 from vidsr.cli.exits import exits
 from vidsr.cli.progress import make_drawer
 from vidsr.errors import TargetExistsError
-from vidsr.options import UpscaleOptions
+from vidsr.options.upscale import UpscaleOptions
 
 
 @exits
@@ -39,7 +39,7 @@ def command(
     """Compare plain enlargement (left) with the model (right) on one sheet, before a long run."""
     given = {name: value for name, value in locals().items() if name in UpscaleOptions.__dataclass_fields__}
     options = arg.build_options(recipe, given)
-    from vidsr.preview import make_preview  # torch takes seconds to import
+    from vidsr.report.preview import make_preview  # torch takes seconds to import
 
     named_after = source if source.exists() else source.parent.resolve()  # a pattern is no name for a file
     target = output or named_after.with_name(f"{named_after.stem}_preview.png")

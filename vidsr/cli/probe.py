@@ -11,10 +11,10 @@ import typer
 
 from vidsr.cli.exits import exits
 from vidsr.frames import MATRIX_NAMES, PRIMARIES_NAMES, TRANSFER_NAMES
-from vidsr.media.fields import Scan
 from vidsr.media.hdr import HdrMetadata
-from vidsr.media.probe import SourceInfo
-from vidsr.media.source import probe, recognise_fields
+from vidsr.media.read.fields import Scan
+from vidsr.media.read.probe import SourceInfo
+from vidsr.media.read.source import probe, recognise_fields
 
 
 @exits

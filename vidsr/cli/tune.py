@@ -37,8 +37,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each network.")] = False,
 ) -> None:
     """Measure the engines of this machine that --engine auto may take, for it to take the fastest."""
+    from vidsr.devices.names import machine_name, resolve_device
     from vidsr.engines import measured  # torch takes seconds to import
-    from vidsr.engines.devices import machine_name, resolve_device
     from vidsr.measure.tune import network_of, networks_here, tune
 
     on_device = resolve_device(device or "auto")

@@ -18,13 +18,13 @@ from vidsr.cli.progress import make_drawer
 from vidsr.errors import RunStoppedError, SourceMissingError, TargetError, TargetExistsError, UsageError, VidsrError
 from vidsr.events import one_at_a_time
 from vidsr.media.sequence import count_pictures
-from vidsr.options import UpscaleOptions
-from vidsr.prepare import prepare
-from vidsr.target import default_target
+from vidsr.options.upscale import UpscaleOptions
+from vidsr.run.prepare import prepare
+from vidsr.run.targets.video import default_target
 
 if TYPE_CHECKING:
-    from vidsr.upscale import Run
-    from vidsr.upscaler import Upscaler
+    from vidsr.inference.upscaler import Upscaler
+    from vidsr.run.upscale import Run
 
 # What a folder is searched for. A file that is named is read whatever its suffix.
 _VIDEO_SUFFIXES = frozenset(
@@ -99,7 +99,7 @@ def command(
     """Upscale videos; sound, subtitles, chapters and tags come along unchanged."""
     given = {name: value for name, value in locals().items() if name in UpscaleOptions.__dataclass_fields__}
     options = arg.build_options(recipe, given)
-    from vidsr.upscale import Run  # torch takes seconds to import
+    from vidsr.run.upscale import Run  # torch takes seconds to import
 
     jobs = list(_jobs(sources, output, options))
     drawer = make_drawer(as_json=as_json)

@@ -12,8 +12,8 @@ import typer
 from vidsr.cli.exits import VERIFICATION, exits
 from vidsr.errors import UsageError
 from vidsr.judge.verdict import Verdict
-from vidsr.options import parse_point
-from vidsr.verify import verify
+from vidsr.judge.verify import verify
+from vidsr.options.values import parse_point
 
 
 @exits

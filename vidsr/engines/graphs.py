@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vidsr.devices.memory import memory_errors
 from vidsr.engines.base import EngineInfo, Work
-from vidsr.engines.devices import memory_errors
 from vidsr.engines.recording import CudaRecorder, Record, Recordings
 from vidsr.engines.torch import TorchEngine
 from vidsr.models.loading import Network

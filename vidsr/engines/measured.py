@@ -9,11 +9,10 @@ from pathlib import Path
 
 import torch
 
-from vidsr.engines.devices import machine_name
+from vidsr.cache import cache_folder, keep_entry, read_entries
+from vidsr.devices.names import machine_name
 from vidsr.engines.gate import Closeness
-from vidsr.memo import keep_entry, read_entries
 from vidsr.models.loading import Network
-from vidsr.store import cache_folder
 
 # Devices times networks times precisions; the oldest go when there are more.
 _MAX_ENTRIES = 200

@@ -12,13 +12,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from vidsr.devices.memory import memory_errors
 from vidsr.engines.base import EngineInfo, Work
-from vidsr.engines.devices import memory_errors
 from vidsr.engines.torch import peak_bytes_per_pixel
 from vidsr.errors import DeviceError
-from vidsr.models.compact import SRVGGNetCompact
+from vidsr.models.compact.network import SRVGGNetCompact
 from vidsr.models.loading import Network
-from vidsr.models.rrdb import NEGATIVE_SLOPE, RESIDUAL_WEIGHT, ResidualDenseBlock, RRDBNet, pad_to_multiple
+from vidsr.models.rrdb.network import NEGATIVE_SLOPE, RESIDUAL_WEIGHT, ResidualDenseBlock, RRDBNet, pad_to_multiple
 
 _UNIT_NAMES = {"CPU": "processor", "GPU": "graphics unit"}
 # What OpenVINO and the libraries below it say when memory runs out; it has no exception type of its own.

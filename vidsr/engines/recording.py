@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from vidsr.devices.memory import memory_errors, only_one_allocates
 from vidsr.engines.base import Work
-from vidsr.engines.devices import memory_errors, only_one_allocates
 from vidsr.engines.gate import MOST_SHARE_OFF, TYPICAL_LEVELS
 from vidsr.errors import DeviceError, DeviceMemoryError
 

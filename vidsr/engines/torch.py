@@ -10,12 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vidsr.devices.memory import memory_errors
 from vidsr.engines.base import EngineInfo, Work
-from vidsr.engines.devices import memory_errors
-from vidsr.models.compact import SRVGGNetCompact
-from vidsr.models.folded import fold
+from vidsr.models.compact.network import SRVGGNetCompact
 from vidsr.models.loading import Network
 from vidsr.models.padded import pad_ends
+from vidsr.models.rrdb.folded import fold
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 # Peak memory in feature maps of 64 channels at the network's largest resolution, measured on the CPU: 1.1 kB per

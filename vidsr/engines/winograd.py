@@ -11,16 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vidsr.devices.memory import memory_errors
+from vidsr.devices.threads import threads_of_engine
 from vidsr.engines.base import EngineInfo, Work
-from vidsr.engines.devices import memory_errors, threads_of_engine
 from vidsr.engines.winograd_plan import FLOATS, LayerSpec, NetworkSpec, PictureSpec, plan_of, pointer
 from vidsr.errors import DeviceError, UsageError
-from vidsr.models.compact import SRVGGNetCompact
+from vidsr.models.compact.network import SRVGGNetCompact
 from vidsr.models.loading import Network
-from vidsr.models.rrdb import RRDBNet, pad_to_multiple
+from vidsr.models.rrdb.network import RRDBNet, pad_to_multiple
 
 _LIBRARY = Path(__file__).with_name("_winograd.so")
-_VERSION = 1  # of native/interface.cpp
+_VERSION = 1  # of native/winograd/interface.cpp
 _DONE, _NO_MEMORY = 0, 1
 # Rows of tiles that the layers of a band go ahead of each other: the whole band's rows stay in the cache.
 _BAND_TILES = 4

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from vidsr.models.compact import SRVGGNetCompact
-from vidsr.models.rrdb import NEGATIVE_SLOPE, RESIDUAL_WEIGHT, RRDB, RRDBNet
+from vidsr.models.compact.network import SRVGGNetCompact
+from vidsr.models.rrdb.network import NEGATIVE_SLOPE, RESIDUAL_WEIGHT, RRDB, RRDBNet
 
 FLOATS = ctypes.POINTER(ctypes.c_float)
 _MAX_RESIDUALS = 2
 
 
 class PictureSpec(ctypes.Structure):
-    """As native/network.h has it, like the next two."""
+    """As native/winograd/network.h has it, like the next two."""
 
     _fields_ = (("num_channels", ctypes.c_int), ("doublings", ctypes.c_int), ("is_local", ctypes.c_int))
 

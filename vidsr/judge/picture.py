@@ -20,8 +20,8 @@ from vidsr.frames import (
     UNSPECIFIED,
 )
 from vidsr.judge.verdict import Check, Outcome
-from vidsr.media.decoding import Decoding
-from vidsr.media.survey import THUMBNAIL_PX, Picture
+from vidsr.media.survey.decoding import Decoding
+from vidsr.media.survey.survey import THUMBNAIL_PX, Picture
 
 _UPRIGHT = (65536, 0, 0, 65536)
 # Of all side data of a frame, what changes how it is shown. Names as PyAV has them.

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from vidsr.judge.timing import Part, sound_tolerance, tolerance, track_shift
 from vidsr.judge.verdict import Check, Outcome
-from vidsr.media.survey import Survey, Track
+from vidsr.media.survey.survey import Survey, Track
 
 # What a muxer or encoder writes about its own work, or what another check looks at.
 _TECHNICAL = re.compile(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from vidsr.judge.verdict import Check
-from vidsr.media.survey import Track
-from vidsr.options import Point
+from vidsr.media.survey.survey import Track
+from vidsr.options.values import Point
 
 # No clock coarser than Matroska's millisecond excuses an error: half of its tick is the most that rounding costs.
 _LARGEST_ROUNDING = Fraction(1, 2000)

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from vidsr import store
-from vidsr.engines.devices import resolve_device
+from vidsr.devices.names import resolve_device
 from vidsr.errors import UsageError, VidsrError
 from vidsr.measure.case import measure
 from vidsr.measure.figures import Case, Figures
+from vidsr.models import weights_store
 from vidsr.models.catalogue import CATALOGUE
-from vidsr.options import UpscaleOptions, parse_size
+from vidsr.options.upscale import UpscaleOptions
+from vidsr.options.values import parse_size
 
 # Which sizes a network is measured at where none are named; a frame should take a second or two at most.
 _QUICK = {
@@ -70,7 +71,7 @@ def make_cases(
 
 def _full_table(kind: str) -> dict[str, tuple[str, ...]]:
     """All networks whose weights are on this machine."""
-    here = [entry.name for entry in CATALOGUE if entry.kind == "network" and store.locate(entry) is not None]
+    here = [entry.name for entry in CATALOGUE if entry.kind == "network" and weights_store.locate(entry) is not None]
     return {name: _RRDB_SIZES[kind] if name.startswith("RealESRGAN") else _COMPACT_SIZES[kind] for name in here}
 
 

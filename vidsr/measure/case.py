@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidsr.color import planes_to_rgb
 from vidsr.engines.gate import closeness
 from vidsr.errors import SourceError
 from vidsr.events import Event, Progress
+from vidsr.inference.upscaler import Upscaler
 from vidsr.measure.clip import write_clip
 from vidsr.measure.figures import (
     STAGES,
@@ -29,7 +29,7 @@ from vidsr.measure.figures import (
     RunFigures,
     Spread,
 )
-from vidsr.measure.machine import (
+from vidsr.measure.peak import (
     describe,
     exact_arithmetic,
     multiply_peak,
@@ -40,10 +40,10 @@ from vidsr.measure.machine import (
 from vidsr.measure.scene import Scene, random_picture
 from vidsr.models.loading import load_network
 from vidsr.pipeline.stage import StageTimes
-from vidsr.prepare import Prepared, prepare
-from vidsr.segments import batch_size, read
-from vidsr.upscale import Run
-from vidsr.upscaler import Upscaler
+from vidsr.pixels.color import planes_to_rgb
+from vidsr.run.frame_worker import batch_size
+from vidsr.run.prepare import Prepared, prepare, read
+from vidsr.run.upscale import Run
 
 _CALLS_SHARE, _FRAMES_SHARE = 0.15, 0.7  # of a round's time: network calls on each of two pictures, and the run
 _MOST_CALLS, _MOST_FRAMES, _FEWEST_FRAMES = 30, 300, 3

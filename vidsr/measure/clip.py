@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vidsr.color import rgb_to_planes
 from vidsr.frames import (
     MATRIX_BT709,
     PRIMARIES_BT709,
@@ -19,7 +18,8 @@ from vidsr.frames import (
     pixel_layout,
 )
 from vidsr.measure.scene import Scene
-from vidsr.media.writer import EncodeSettings, SegmentWriter
+from vidsr.media.write.segment import EncodeSettings, SegmentWriter
+from vidsr.pixels.color import rgb_to_planes
 
 RATE = 25
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidsr.options import UpscaleOptions
+from vidsr.options.upscale import UpscaleOptions
 
 STAGES = ("decode", "copy in", "convert", "network", "copy out", "encode")
 

@@ -12,17 +12,18 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from vidsr import store
-from vidsr.allowance import num_processors
+from vidsr.devices.granted import num_processors
+from vidsr.devices.memory import memory_errors
+from vidsr.devices.names import settle
 from vidsr.engines.base import Engine
 from vidsr.engines.choice import ChosenEngine, choose_engine
-from vidsr.engines.devices import memory_errors, settle
 from vidsr.engines.gate import closeness
 from vidsr.engines.measured import Measurement, measured_key, remember_measured
 from vidsr.engines.table import ENGINES, EngineRow, RunPrecision
 from vidsr.errors import UsageError, VidsrError
-from vidsr.measure.machine import exact_arithmetic, synchronize
+from vidsr.measure.peak import exact_arithmetic, synchronize
 from vidsr.measure.scene import Scene
+from vidsr.models import weights_store
 from vidsr.models.catalogue import CATALOGUE, ModelEntry, find_model
 from vidsr.models.loading import Network, load_network
 
@@ -54,7 +55,7 @@ class _Candidate:
 
 def networks_here() -> dict[str, Network]:
     """The networks of the catalogue whose weights are on this machine, by name, the lightest first."""
-    located = {entry.name: store.locate(entry) for entry in CATALOGUE if entry.kind == "network"}
+    located = {entry.name: weights_store.locate(entry) for entry in CATALOGUE if entry.kind == "network"}
     networks = {name: load_network(weights.path) for name, weights in located.items() if weights is not None}
     return dict(sorted(networks.items(), key=lambda item: item[1].flops_per_input_pixel or 0))
 
@@ -69,7 +70,7 @@ def network_of(name: str) -> Network:
     if isinstance(found, ModelEntry):
         if found.kind == "classical":
             raise UsageError(f"{name} is no network: there is nothing to tune")
-        return load_network(store.obtain(found))
+        return load_network(weights_store.obtain(found))
     return load_network(found)
 
 

@@ -6,9 +6,11 @@ import dataclasses
 import re
 from collections.abc import Iterable
 
+import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
 
 from vidsr.errors import UsageError
 from vidsr.frames import (
@@ -34,6 +36,8 @@ from vidsr.frames import (
     ColorTags,
     PictureFormat,
     PixelLayout,
+    Plane,
+    SampleType,
     Siting,
     pixel_layout,
 )
@@ -252,3 +256,11 @@ def closest_picture_layout(wanted: PixelLayout, offered: Iterable[str]) -> Pixel
         )
 
     return min(layouts, key=loss)
+
+
+def plane_view(plane: VideoPlane, shape: tuple[int, int], dtype: SampleType) -> Plane:
+    """(height, width) view of an FFmpeg plane, whose lines are padded; copies nothing."""
+    height, width = shape
+    samples: Plane = np.frombuffer(memoryview(plane), dtype)
+    stride = plane.line_size // samples.itemsize
+    return samples[: height * stride].reshape(height, stride)[:, :width]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vidsr.download import RemoteFile
 from vidsr.errors import UnknownModelError, WeightsMissingError
-from vidsr.store import PackagedFile
+from vidsr.models.download import RemoteFile
+from vidsr.models.weights_store import PackagedFile
 
 _RELEASES = "https://github.com/xinntao/Real-ESRGAN/releases/download"
 _SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".param", ".bin")

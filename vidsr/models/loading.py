@@ -15,11 +15,14 @@ import torch
 from torch import Tensor
 
 from vidsr.errors import TargetError, WeightsError, WeightsMissingError
-from vidsr.models.compact import SRVGGNetCompact
+from vidsr.models.compact.layouts import CompactShape
+from vidsr.models.compact.network import SRVGGNetCompact
+from vidsr.models.families import canonical_names, shape_of
 from vidsr.models.foreign import ForeignNetwork, load_foreign
-from vidsr.models.layouts import CompactShape, RRDBShape, canonical_names, shape_of, without_prefix
 from vidsr.models.ncnn_files import read_ncnn
-from vidsr.models.rrdb import RRDBNet
+from vidsr.models.rrdb.layouts import RRDBShape
+from vidsr.models.rrdb.network import RRDBNet
+from vidsr.models.state_dict import without_prefix
 
 OwnNetwork = RRDBNet | SRVGGNetCompact
 Network = OwnNetwork | ForeignNetwork

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +12,14 @@ import torch
 from torch import Tensor
 
 from vidsr.errors import WeightsError, WeightsMissingError
+from vidsr.models.compact.layouts import compact_state
+from vidsr.models.rrdb.layouts import rrdb_state
 
 _MAGIC = "7767517"
 # The largest known network of these two kinds needs 130 kB of text; a file far beyond it is none.
 _MAX_PARAM_BYTES = 8 << 20
 _TAG_FP16, _TAG_INT8, _TAGS_FP32 = 0x01306B47, 0x000D4B38, (0, 0x0002C056)
 _SLOPE = 0.2
-_CONVS_PER_BLOCK = 15
 # Layers without weights that RRDBNet and SRVGGNetCompact are exported with.
 _PLAIN_LAYERS = {
     *("Input", "Split", "Concat", "Eltwise", "BinaryOp", "Interp", "PixelShuffle", "ReLU", "Noop"),
@@ -65,8 +65,8 @@ def read_ncnn(param_path: Path, bin_path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise WeightsError(f"{param_path} or its .bin cannot be read: {error}") from error
     if any(layer.kind == "PReLU" for layer in layers):
-        return _compact_state(weights)
-    return _rrdb_state(weights, param_path)
+        return compact_state(weights)
+    return rrdb_state(weights, param_path)
 
 
 def _read_layers(path: Path) -> list[_Layer]:
@@ -215,43 +215,3 @@ def _check_slope(layer: _Layer, slope: float) -> None:
     # Read as the wrong activation the network would run and give a wrong picture.
     if not abs(slope - _SLOPE) < 1e-3:
         raise WeightsError(f"the activation after {layer.place} is no LeakyReLU of slope {_SLOPE}")
-
-
-def _compact_state(weights: list[tuple[Tensor, Tensor | None]]) -> dict[str, Tensor]:
-    state = {}
-    for i, (weight, bias) in enumerate(weights):
-        state[f"body.{i}.weight"] = weight
-        if bias is not None:
-            state[f"body.{i}.bias"] = bias
-    return state
-
-
-def _rrdb_state(weights: list[tuple[Tensor, Tensor | None]], path: Path) -> dict[str, Tensor]:
-    shapes = [tuple(weight.shape) for weight, _ in weights]
-    num_features = shapes[0][0] if shapes else 0
-    num_blocks = 0
-    # A block's second convolution sees more than `num_features` channels; what follows the body does not.
-    while shapes[num_blocks * _CONVS_PER_BLOCK + 2 :] and (shapes[num_blocks * _CONVS_PER_BLOCK + 2][1] > num_features):
-        num_blocks += 1
-    num_doublings = len(shapes) - 4 - num_blocks * _CONVS_PER_BLOCK
-    if num_doublings < 0 or not num_blocks:
-        raise WeightsError(f"{path} holds {len(shapes)} convolutions in an order that no RRDBNet has")
-    state = {}
-    shuffles = num_doublings > 0 and shapes[-3][0] > num_features
-    for name, (weight, bias) in zip(_rrdb_names(num_blocks, num_doublings, shuffles), weights, strict=True):
-        state[f"{name}.weight"] = weight
-        if bias is not None:
-            state[f"{name}.bias"] = bias
-    return state
-
-
-def _rrdb_names(num_blocks: int, num_doublings: int, shuffles: bool) -> Iterator[str]:
-    yield "conv_first"
-    for block in range(num_blocks):
-        for dense in (1, 2, 3):
-            for conv in (1, 2, 3, 4, 5):
-                yield f"body.{block}.rdb{dense}.conv{conv}"
-    yield "conv_body"
-    for i in range(num_doublings):
-        yield f"upsampler.{3 * i}" if shuffles else f"conv_up{i + 1}"
-    yield from ("conv_hr", "conv_last")

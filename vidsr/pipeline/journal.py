@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vidsr.errors import ResumeError
 from vidsr.pipeline.plan import Plan, Segment
-from vidsr.tally import Tally
+from vidsr.pipeline.tally import Tally
 
 _FORMAT = 2
 _PLAN_NAME, _RECORDS_NAME = "plan.json", "journal.jsonl"

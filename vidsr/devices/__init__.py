@@ -1,0 +1,1 @@
+"""Which devices there are, what the process was granted of them, and the way to them and back."""

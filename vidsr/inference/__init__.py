@@ -1,0 +1,1 @@
+"""Pictures through a network: which model, what fits into memory, tiles, unchanged regions."""

@@ -1,0 +1,1 @@
+"""From any source to planes with exact times."""

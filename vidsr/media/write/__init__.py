@@ -1,0 +1,1 @@
+"""From planes to files, and all that travels along."""

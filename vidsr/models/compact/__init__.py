@@ -1,0 +1,1 @@
+"""SRVGGNetCompact: the network and the layouts it is saved in."""

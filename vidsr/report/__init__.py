@@ -1,0 +1,1 @@
+"""Sheets that show what was made beside what it was made of."""

@@ -1,0 +1,1 @@
+"""What a run writes: a video file, or pictures."""
