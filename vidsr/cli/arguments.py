@@ -1,68 +1,72 @@
-"""Command-line options that several commands share, each with the meaning that `UpscaleOptions` gives it."""
+"""Options on command lines: each flag, its type and its help text made from what `UpscaleOptions` says of it."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
 
 from vidsr.options.recipes import load_recipe
-from vidsr.options.upscale import UpscaleOptions, meaning
+from vidsr.options.upscale import SPECS, UpscaleOptions
 
+# Where a recipe's value for one of them would be at odds with what the command line says of another.
 _SIZES = ("scale", "size", "height")
 _ENCODING = ("crf", "preset", "encoder_options", "pix_fmt")
+_TYPES: dict[str, Any] = {
+    "text": str | None,
+    "whole": int | None,
+    "number": float | None,
+    "switch": bool | None,
+    "pairs": list[str] | None,
+}
+_RECIPE = typer.Option(
+    "--recipe", "-r", help="anime, film, phone, vhs or a .toml file; other options overrule it", show_default=False
+)
 
 
-def _option(name: str, *flags: str) -> Any:
-    flag = "--" + name.replace("_", "-")
-    return typer.Option(flag, *flags, help=meaning(name), show_default=False)
+def flag_of(name: str) -> Any:
+    """An option as typer takes it: the annotation of a parameter whose default is None."""
+    spec = SPECS[name]
+    flag = spec.flag or "--" + name.replace("_", "-")
+    if spec.kind == "switch":
+        flag = f"{flag}/--no-{flag.removeprefix('--')}"
+    flags = [flag] if spec.short is None else [flag, spec.short]
+    more = "; may be repeated" if spec.kind == "pairs" else ""
+    return Annotated[_TYPES[spec.kind], typer.Option(*flags, help=spec.meaning + more, show_default=False)]
 
 
-Scale = Annotated[str | None, _option("scale", "-s")]
-Size = Annotated[str | None, _option("size")]
-Height = Annotated[int | None, _option("height")]
-Model = Annotated[str | None, _option("model", "-m")]
-Fit = Annotated[str | None, _option("fit")]
-Denoise = Annotated[float | None, _option("denoise")]
-Blend = Annotated[float | None, _option("blend")]
-Device = Annotated[str | None, _option("device")]
-Precision = Annotated[str | None, _option("precision")]
-Engine = Annotated[str | None, _option("engine")]
-Tile = Annotated[int | None, _option("tile")]
-Batch = Annotated[int | None, _option("batch")]
-Threads = Annotated[int | None, _option("threads")]
-Codec = Annotated[str | None, _option("codec")]
-Crf = Annotated[float | None, _option("crf")]
-Preset = Annotated[str | None, _option("preset")]
-EncoderOptions = Annotated[
-    list[str] | None,
-    typer.Option("--encoder-option", help=meaning("encoder_options") + "; may be repeated", show_default=False),
-]
-PixFmt = Annotated[str | None, _option("pix_fmt")]
-Rate = Annotated[str | None, _option("rate")]
-Deinterlace = Annotated[str | None, _option("deinterlace")]
-Detelecine = Annotated[
-    bool | None, typer.Option("--detelecine/--no-detelecine", help=meaning("detelecine"), show_default=False)
-]
-OnDecodeError = Annotated[str | None, _option("on_decode_error")]
-Start = Annotated[str | None, _option("start")]
-Stop = Annotated[str | None, _option("stop")]
-Matrix = Annotated[str | None, _option("matrix")]
-Rotation = Annotated[str | None, _option("rotation")]
-Alpha = Annotated[str | None, _option("alpha")]
-Container = Annotated[str | None, _option("container")]
-Strict = Annotated[bool | None, typer.Option("--strict/--no-strict", help=meaning("strict"), show_default=False)]
-Recipe = Annotated[
-    str | None,
-    typer.Option(
-        "--recipe",
-        "-r",
-        help="anime, film, phone, vhs or a .toml file; other options overrule it",
-        show_default=False,
-    ),
-]
+def takes_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command these options (unnamed: all) and a recipe, in place of its own parameter `options`.
+
+    The command gets them as `UpscaleOptions`: the recipe's, overruled by those that were given.
+    """
+    listed = names or tuple(SPECS)
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_options(**values: Any) -> None:
+            recipe = values.pop("recipe")
+            given = {name: values.pop(name) for name in listed}
+            command(options=build_options(recipe, given), **values)
+
+        made = [_parameter(name, flag_of(name)) for name in listed]
+        made.insert(listed.index("model") + 1, _parameter("recipe", Annotated[str | None, _RECIPE]))
+        own = inspect.signature(command, eval_str=True).parameters
+        parameters = [p for name, one in own.items() for p in (made if name == "options" else [one])]
+        with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        with_options.__annotations__ = {p.name: p.annotation for p in parameters}
+        del with_options.__wrapped__
+        return with_options
+
+    return decorate
+
+
+def _parameter(name: str, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def finite(seconds: float) -> float:

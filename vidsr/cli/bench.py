@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from vidsr.cli import arguments as arg
+from vidsr.cli.arguments import finite
 from vidsr.cli.exits import exits, report
 from vidsr.errors import TargetError, UsageError, VidsrError
 from vidsr.measure.figures import Figures
@@ -36,7 +36,7 @@ def command(
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="All models on this machine, more sizes: many minutes.")] = False,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0, help="To spend on each case, about.", callback=arg.finite)
+        float, typer.Option("--seconds", min=0, help="To spend on each case, about.", callback=finite)
     ] = 9.0,
     rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="Measurements of each figure.")] = 3,
     json_file: Annotated[

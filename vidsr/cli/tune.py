@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidsr.cli import arguments as arg
+from vidsr.cli.arguments import finite
 from vidsr.cli.exits import exits
 from vidsr.errors import UsageError, WeightsMissingError
+from vidsr.options.upscale import SPECS
 
 if TYPE_CHECKING:
     from vidsr.engines.measured import Measurement
@@ -30,9 +31,11 @@ def command(
     device: Annotated[
         str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N", show_default=False)
     ] = None,
-    precision: arg.Precision = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help=SPECS["precision"].meaning, show_default=False)
+    ] = None,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0, help="About how long it may take in all.", callback=arg.finite)
+        float, typer.Option("--seconds", min=0, help="About how long it may take in all.", callback=finite)
     ] = 120,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each network.")] = False,
 ) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidsr.cli import arguments as arg
+from vidsr.cli.arguments import takes_options
 from vidsr.cli.exits import exits, report
 from vidsr.cli.interrupts import INTERRUPTED, stops_on_interrupt
 from vidsr.cli.progress import make_drawer
@@ -37,7 +37,9 @@ _VIDEO_SUFFIXES = frozenset(
 
 
 @exits
+@takes_options()
 def command(
+    *,
     sources: Annotated[
         list[Path],
         typer.Argument(
@@ -53,36 +55,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    scale: arg.Scale = None,
-    size: arg.Size = None,
-    height: arg.Height = None,
-    model: arg.Model = None,
-    recipe: arg.Recipe = None,
-    fit: arg.Fit = None,
-    denoise: arg.Denoise = None,
-    blend: arg.Blend = None,
-    device: arg.Device = None,
-    precision: arg.Precision = None,
-    engine: arg.Engine = None,
-    tile: arg.Tile = None,
-    batch: arg.Batch = None,
-    threads: arg.Threads = None,
-    codec: arg.Codec = None,
-    crf: arg.Crf = None,
-    preset: arg.Preset = None,
-    encoder_options: arg.EncoderOptions = None,
-    pix_fmt: arg.PixFmt = None,
-    rate: arg.Rate = None,
-    matrix: arg.Matrix = None,
-    rotation: arg.Rotation = None,
-    alpha: arg.Alpha = None,
-    deinterlace: arg.Deinterlace = None,
-    detelecine: arg.Detelecine = None,
-    on_decode_error: arg.OnDecodeError = None,
-    start: arg.Start = None,
-    stop: arg.Stop = None,
-    container: arg.Container = None,
-    strict: arg.Strict = None,
+    options: UpscaleOptions,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace targets that exist.")] = False,
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew, whatever an interrupted run has finished.")
@@ -97,8 +70,6 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines.")] = False,
 ) -> None:
     """Upscale videos; sound, subtitles, chapters and tags come along unchanged."""
-    given = {name: value for name, value in locals().items() if name in UpscaleOptions.__dataclass_fields__}
-    options = arg.build_options(recipe, given)
     from vidsr.run.upscale import Run  # torch takes seconds to import
 
     jobs = list(_jobs(sources, output, options))

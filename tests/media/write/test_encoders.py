@@ -14,7 +14,7 @@ from vidsr.errors import UsageError
 from vidsr.frames import ColorTags, FrameTime, PictureFormat, pixel_layout
 from vidsr.media.write.encoders import ENCODERS, check_options, choose_layout, find_encoder, fit_slices, works_here
 from vidsr.media.write.segment import EncodeSettings, SegmentWriter
-from vidsr.options.upscale import UpscaleOptions
+from vidsr.options.upscale import SPECS, UpscaleOptions
 
 HERE = {name: encoder for name, encoder in ENCODERS.items() if works_here(encoder)}
 
@@ -125,9 +125,7 @@ def test_a_pixel_format_that_was_asked_for_is_used(source, asked):
 
 
 def test_all_of_the_table_is_named_where_options_are_explained():
-    from vidsr.options.upscale import meaning
-
-    assert all(name in meaning("codec") for name in ENCODERS)
+    assert all(name in SPECS["codec"].meaning for name in ENCODERS)
     assert UpscaleOptions().codec in ENCODERS
 
 
