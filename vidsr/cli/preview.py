@@ -13,7 +13,22 @@ from vidsr.cli.progress import make_drawer
 from vidsr.errors import TargetExistsError
 from vidsr.options.upscale import UpscaleOptions
 
-_OPTIONS = ("scale", "size", "height", "model", "fit", "denoise", "blend", "device", "precision", "engine", "tile")
+_OPTIONS = (
+    "scale",
+    "size",
+    "height",
+    "model",
+    "fit",
+    "denoise",
+    "blend",
+    "device",
+    "precision",
+    "engine",
+    "tile",
+    "rate",
+    "deinterlace",
+    "detelecine",
+)
 
 
 @exits

@@ -40,9 +40,9 @@ from vidsr.measure.peak import (
 from vidsr.measure.scene import Scene, random_picture
 from vidsr.models.loading import load_network
 from vidsr.pipeline.stage import StageTimes
-from vidsr.pixels.color import planes_to_rgb
 from vidsr.run.frame_worker import batch_size
 from vidsr.run.prepare import Prepared, prepare, read
+from vidsr.run.source_picture import on_host, to_rgb
 from vidsr.run.upscale import Run
 
 _CALLS_SHARE, _FRAMES_SHARE = 0.15, 0.7  # of a round's time: network calls on each of two pictures, and the run
@@ -116,8 +116,7 @@ def _first_picture(case: Case, prepared: Prepared) -> Tensor:
     frame = next(read(prepared, prepared.window, lambda text: None), None)
     if frame is None:
         raise SourceError(f"{case.clip}: not one frame can be decoded; choose another clip")
-    planes = [torch.from_numpy(np.ascontiguousarray(plane))[None] for plane in frame.planes]
-    return planes_to_rgb(planes, prepared.source.video.picture)
+    return to_rgb(on_host(frame.planes), prepared.source.video.picture, prepared.orientation)
 
 
 def _as_rgb(picture: NDArray[np.uint8]) -> Tensor:

@@ -10,20 +10,20 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vidsr.errors import SourceError
-from vidsr.events import Notice, OnEvent, ignore
+from vidsr.events import OnEvent, ignore
 from vidsr.inference.upscaler import Upscaler
-from vidsr.media.read.deinterlace import choose_field_work
-from vidsr.media.read.probe import SourceInfo
-from vidsr.media.read.source import probe, read_frames, recognise_fields
-from vidsr.media.read.still import pick_frames
-from vidsr.media.read.video import Window
+from vidsr.media.read.deinterlace import choose_field_work, delivered
+from vidsr.media.read.moments import find_moments
+from vidsr.media.read.source import probe, recognise_fields
 from vidsr.media.write.still import write_png
 from vidsr.options.upscale import UpscaleOptions
-from vidsr.pixels.color import planes_to_rgb
 from vidsr.pixels.linear_light import encode_srgb
+from vidsr.pixels.sizes import orientation
 from vidsr.report.sheet import stack_rows
+from vidsr.run.source_picture import picture_at
 
 # A cell of the sheet: the middle of the picture, so that the sheet can be looked at pixel by pixel.
 _CELL_WIDTH_PX, _CELL_HEIGHT_PX = 960, 720
@@ -47,49 +47,39 @@ def make_preview(
     Raises:
         SourceError, UsageError, WeightsError, TargetError.
     """
-    info = probe(source)  # says what is wrong with a file that is no video
-    scan = recognise_fields(info)
-    if choose_field_work(info, scan, options) is not None:
-        on_event(
-            Notice(text=f"the source is {scan}; its fields are shown as they are here, which upscale would not do")
-        )
+    info = probe(source, options.rate)
+    fields = choose_field_work(info, recognise_fields(info), options)
+    shown, turn = delivered(info, fields), orientation(info.display_matrix)
     model = Upscaler(options, on_event)
     plain = Upscaler(replace(options, model="lanczos", blend=1.0, denoise=1.0, engine="auto"), on_event)
-    frames = pick_frames(source, num_frames) if info.sequence is None else _pick_pictures(info, num_frames)
-    rows = []
-    for _, picture in frames:
-        cut, size = _middle(picture, model)
-        rows.append([plain.upscale_image(cut, size), model.upscale_image(cut, size)])
+    rows, seconds = [], []
+    for position in find_moments(shown, num_frames):
+        found = picture_at(info, shown.pts[position], fields, turn)
+        if found is None:  # damage up to the end
+            continue
+        time, rgb_nchw = found
+        coded_nchw = encode_srgb(rgb_nchw) if info.video.picture.layout.is_float else rgb_nchw
+        cut_nchw, size = _middle(coded_nchw, model)
+        rows.append([_in_8_bit(upscaler.upscale_tensor(cut_nchw, size)) for upscaler in (plain, model)])
+        seconds.append(float(time.pts * shown.video.time_base - info.start_seconds))
+    if not rows:
+        raise SourceError(f"{source}: none of the pictures chosen can be decoded")
     write_png(target, stack_rows(rows))
-    return Sheet(
-        path=target,
-        seconds=tuple(time for time, _ in frames),
-        model=model.model.name,
-        model_reason=model.model.reason,
-    )
+    return Sheet(path=target, seconds=tuple(seconds), model=model.model.name, model_reason=model.model.reason)
 
 
-def _pick_pictures(source: SourceInfo, num_frames: int) -> list[tuple[float, NDArray[np.uint8]]]:
-    """As `pick_frames`, of an image sequence; light is coded by the sRGB curve."""
-    total, frames = len(source.pts), []
-    for position in sorted({(2 * n + 1) * total // (2 * num_frames) for n in range(num_frames)}):
-        pts = source.pts[position]
-        for frame in read_frames(source, Window(pts, pts + 1), lambda text: None):
-            planes = [torch.from_numpy(np.ascontiguousarray(plane))[None] for plane in frame.planes]
-            rgb = planes_to_rgb(planes, source.video.picture)
-            coded = encode_srgb(rgb) if source.video.picture.layout.is_float else rgb
-            codes = (coded[0].permute(1, 2, 0) * 255).round_().clamp_(0, 255).to(torch.uint8)
-            frames.append((float(pts * source.video.time_base), cast(NDArray[np.uint8], codes.contiguous().numpy())))
-    if not frames:
-        raise SourceError(f"{source.path}: none of the pictures chosen can be decoded")
-    return frames
-
-
-def _middle(picture: NDArray[np.uint8], model: Upscaler) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+def _middle(rgb_nchw: Tensor, model: Upscaler) -> tuple[Tensor, tuple[int, int]]:
     """The part of a frame that fills a cell, and its (width, height) there."""
-    height, width = picture.shape[:2]
+    height, width = rgb_nchw.shape[-2:]
     out_width, out_height = model.output_size(width, height)
     growth_x, growth_y = Fraction(out_width, width), Fraction(out_height, height)
     keep_x, keep_y = min(width, int(_CELL_WIDTH_PX / growth_x)), min(height, int(_CELL_HEIGHT_PX / growth_y))
     left, top = (width - keep_x) // 2, (height - keep_y) // 2
-    return picture[top : top + keep_y, left : left + keep_x], (round(keep_x * growth_x), round(keep_y * growth_y))
+    cut_nchw = rgb_nchw[..., top : top + keep_y, left : left + keep_x].contiguous()
+    return cut_nchw, (round(keep_x * growth_x), round(keep_y * growth_y))
+
+
+def _in_8_bit(rgb_nchw: Tensor) -> NDArray[np.uint8]:
+    """(H, W, 3), rounded, of the first picture."""
+    codes = (rgb_nchw[0] * 255).round_().clamp_(0, 255).to(torch.uint8)
+    return cast(NDArray[np.uint8], codes.permute(1, 2, 0).contiguous().cpu().numpy())

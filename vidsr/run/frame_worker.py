@@ -19,13 +19,14 @@ from vidsr.frames import PictureFormat, clock_text
 from vidsr.inference.upscaler import Upscaler
 from vidsr.pipeline.stage import Channel, StageTimes
 from vidsr.pipeline.tally import Tally
-from vidsr.pixels.color import alpha_to_float, float_to_alpha, planes_to_rgb, rgb_to_planes
+from vidsr.pixels.color import alpha_to_float, float_to_alpha, rgb_to_planes
 from vidsr.pixels.guard import NUM_MEASURES, fault, measure, worse_of
 from vidsr.pixels.linear_light import decode_srgb, encode_srgb, enlarge_light
 from vidsr.pixels.resample import resize
 from vidsr.pixels.sizes import Orientation
 from vidsr.run.batch import HostBatch
 from vidsr.run.prepare import Prepared
+from vidsr.run.source_picture import to_rgb, turned
 
 QUEUE_BATCHES = 2
 # Frames per network call: one keeps a CPU busy. A GPU wants about a 720p frame's worth of pixels at once to be filled,
@@ -148,7 +149,7 @@ class FrameWorker:
 
     def _compute(self, planes: Sequence[Tensor], upscaler: Upscaler) -> list[Tensor]:
         """Source planes to target planes and their measures, all on the device."""
-        rgb_nchw = _turn(planes_to_rgb(planes, self._source), self._orientation)
+        rgb_nchw = to_rgb(planes, self._source, self._orientation)
         out_nchw = self._enlarge(rgb_nchw, upscaler)
         measures = measure(rgb_nchw, out_nchw, is_light=self._source.layout.is_float)
         results = rgb_to_planes(self._recode(out_nchw), self._target, dither=self._dither)
@@ -182,7 +183,7 @@ class FrameWorker:
         num_frames, _, height, width = out_nchw.shape
         if not self._source.layout.has_alpha:
             return out_nchw.new_ones((num_frames, 1, height, width)), out_nchw.new_zeros((num_frames, NUM_MEASURES))
-        alpha_nchw = _turn(alpha_to_float(planes[-1], self._source), self._orientation)
+        alpha_nchw = turned(alpha_to_float(planes[-1], self._source), self._orientation)
         if upscaler.options.alpha == "lanczos":
             large_nchw = resize(alpha_nchw, height, width, "lanczos")
         else:
@@ -271,14 +272,6 @@ def _filled_up(plane: Tensor, multiple: int) -> Tensor:
 def _nan_if_infinite(x_nchw: Tensor) -> Tensor:
     """NaN for infinity, which clipping would turn into plain white."""
     return torch.where(x_nchw.isfinite(), x_nchw, torch.nan)
-
-
-def _turn(x_nchw: Tensor, orientation: Orientation) -> Tensor:
-    if orientation == Orientation():
-        return x_nchw
-    turned = x_nchw.transpose(-1, -2) if orientation.transposed else x_nchw
-    axes = [axis for axis, flipped in ((-1, orientation.flipped_x), (-2, orientation.flipped_y)) if flipped]
-    return turned.flip(axes).contiguous() if axes else turned.contiguous()
 
 
 def batch_size(prepared: Prepared, upscaler: Upscaler) -> int:
