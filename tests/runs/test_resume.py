@@ -300,7 +300,8 @@ def test_status_tells_what_is_left(clip, tmp_path):
     run(clip, target, until=300)
     told = CliRunner().invoke(app, ["status", str(target), "--json"])
     facts = json.loads(told.stdout)
-    assert (facts["segments"], facts["frames"]) == ("1 of 3", f"240 of {NUM_FRAMES}")
+    assert (facts["num_segments_done"], facts["num_segments"]) == (1, 3)
+    assert (facts["num_frames_done"], facts["num_frames"]) == (240, NUM_FRAMES)
     assert facts["frames_per_second"] > 0 and facts["seconds_left"] > 0
     assert "1 of 3" in CliRunner().invoke(app, ["status", str(work_folder(target))]).stdout
     told = CliRunner().invoke(app, ["status", str(tmp_path / "never.mkv")])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import typer
 
 from vidsr.cli.arguments import finite
 from vidsr.cli.exits import exits, report
+from vidsr.cli.machine_output import SCHEMA, plain
 from vidsr.errors import TargetError, UsageError, VidsrError
 from vidsr.measure.figures import Figures
 from vidsr.measure.plot import svg
@@ -86,7 +86,8 @@ def _show(measured: list[Figures], json_file: Path | None, plot: Path | None, wr
     text = bench_text(measured)
     print(text)
     if json_file is not None:
-        _write(json_file, json.dumps({"cases": [asdict(figures) for figures in measured]}, indent=1) + "\n")
+        cases = {"schema": SCHEMA, "kind": "bench", "cases": plain(measured)}
+        _write(json_file, json.dumps(cases, indent=1) + "\n")
     if plot is not None:
         _write(plot, svg(measured))
     if write is not None:

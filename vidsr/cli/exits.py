@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import sys
 import traceback
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import ParamSpec
 import typer
 
 from vidsr.cli.interrupts import INTERRUPTED, TERMINATED, TerminatedError, ends_when_told
+from vidsr.cli.machine_output import json_line
 from vidsr.errors import (
     DiskFullError,
     DownloadError,
@@ -63,7 +63,7 @@ def report(error: BaseException, *, as_json: bool = False) -> int:
         traceback.print_exception(error, file=sys.stderr)
     text = str(error) if isinstance(error, VidsrError) else f"unexpected {type(error).__name__}: {error}"
     if as_json:
-        print(json.dumps({"event": "error", "message": text, "exit_code": code}), flush=True)
+        print(json_line({"event": "error", "message": text, "exit_code": code}), flush=True)
     print(f"vidsr: error: {text}", file=sys.stderr)
     return code
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vidsr.cli.exits import exits
+from vidsr.cli.machine_output import json_line
 from vidsr.cli.progress import make_drawer
 from vidsr.errors import TargetExistsError, UsageError, WeightsError
 from vidsr.models import weights_store
@@ -20,8 +21,11 @@ _Name = Annotated[str, typer.Argument(help="A model's name, or the path of a che
 
 @app.command("list")
 @exits
-def list_models() -> None:
+def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """List all models and where their weights are."""
+    if as_json:
+        print(json_line({"kind": "models", "models": [_values(entry) for entry in CATALOGUE]}))
+        return
     for entry in CATALOGUE:
         scale = f"{entry.scale}x" if entry.scale else "any"
         print(f"{entry.name:<28} {scale:<4} {_whereabouts(entry):<14} {entry.summary}")
@@ -101,6 +105,18 @@ def convert(
         raise UsageError(f"{name}: only RRDBNet and SRVGGNetCompact are converted")
     save_safetensors(network, output)
     print(f"wrote {output}: {type(network).__name__}, {network.num_parameters} parameters")
+
+
+def _values(entry: ModelEntry) -> dict[str, object]:
+    located = weights_store.locate(entry) if entry.kind == "network" else None
+    return {
+        "name": entry.name,
+        "kind": entry.kind,
+        "scale": entry.scale,
+        "summary": entry.summary,
+        "weights": located and located.path,
+        "origin": located and located.origin,
+    }
 
 
 def _weights_here(found: ModelEntry | Path) -> Path | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vidsr.cli.exits import exits
+from vidsr.cli.machine_output import json_line
 from vidsr.frames import MATRIX_NAMES, PRIMARIES_NAMES, TRANSFER_NAMES
 from vidsr.media.hdr import HdrMetadata
 from vidsr.media.read.fields import Scan
@@ -24,11 +24,11 @@ def command(
 ) -> None:
     """Show what a file holds, as vidsr reads it, and what it had to guess."""
     info = probe(source)
-    facts = _facts(info, recognise_fields(info))
+    scan = recognise_fields(info)
     if as_json:
-        print(json.dumps(facts))
+        print(json_line(_values(info, scan)))
         return
-    for name, value in facts.items():
+    for name, value in _facts(info, scan).items():
         if name == "scan_warning" and value is None:
             continue
         for line in value if isinstance(value, list) else [value]:
@@ -44,10 +44,63 @@ def _origin_of_times(info: SourceInfo) -> str:
     return numbers if missing is None else f"{numbers}; {missing}"
 
 
+def _values(info: SourceInfo, scan: Scan) -> dict[str, object]:
+    """What programs get: numbers and words, and nothing to be parsed."""
+    video, sequence = info.video, info.sequence
+    picture, color = video.picture, video.picture.color
+    return {
+        "kind": "probe",
+        "file": info.path,
+        "container": info.container,
+        "stream": video.stream_index,
+        "codec": video.codec,
+        "width": picture.width,
+        "height": picture.height,
+        "pix_fmt": video.source_pix_fmt,
+        "read_as": picture.layout.name,
+        "matrix": MATRIX_NAMES.get(color.matrix, str(color.matrix)),
+        "range": "full" if color.full_range else "limited",
+        "chroma_siting": color.siting,
+        "primaries": PRIMARIES_NAMES.get(color.primaries, str(color.primaries)),
+        "transfer": TRANSFER_NAMES.get(color.transfer, str(color.transfer)),
+        "guessed": color.guessed,
+        "sample_aspect": video.sample_aspect_ratio,
+        "cropped": info.crop,
+        "rotation_degrees": video.rotation_degrees,
+        "scan": scan,
+        "hdr10": info.hdr,
+        "stereo": info.stereo,
+        "spherical": info.sphere is not None,
+        "unkept": info.unkept,
+        "captions": info.captions,
+        "time_base": video.time_base,
+        "rate_from_header": video.average_rate,
+        "rate": _rate(info),
+        "frames_from_index": video.num_frames_from_index,
+        "first_time_seconds": None if video.first_pts is None else float(video.first_pts * video.time_base),
+        "duration_seconds": None if video.duration_seconds is None else round(video.duration_seconds, 4),
+        "has_time_stamps": info.has_timestamps,
+        "first_number": None if sequence is None else sequence.first,
+        "last_number": None if sequence is None else sequence.numbers[-1],
+        "other_streams": [
+            {key: getattr(stream, key) for key in ("index", "kind", "codec", "language", "title")}
+            for stream in info.others
+        ],
+        "num_chapters": info.num_chapters,
+        "tags": info.tags,
+    }
+
+
+def _rate(info: SourceInfo) -> str:
+    deltas = {b - a for a, b in zip(info.pts, info.pts[1:], strict=False)}
+    # A millisecond clock cannot tell 33 from 34; more than one tick apart is another matter.
+    return "constant" if not deltas or max(deltas) - min(deltas) <= 1 else "variable"
+
+
 def _facts(info: SourceInfo, scan: Scan) -> dict[str, object]:
+    """What people read."""
     video = info.video
     picture, color = video.picture, video.picture.color
-    deltas = {b - a for a, b in zip(info.pts, info.pts[1:], strict=False)}
     base = video.time_base
 
     def said(name: str, value: str) -> str:
@@ -76,8 +129,7 @@ def _facts(info: SourceInfo, scan: Scan) -> dict[str, object]:
         "captions": sorted(info.captions),
         "time_base": str(base),
         "rate_from_header": None if video.average_rate is None else round(float(video.average_rate), 4),
-        # A millisecond clock cannot tell 33 from 34; more than one tick apart is another matter.
-        "rate": "constant" if not deltas or max(deltas) - min(deltas) <= 1 else "variable",
+        "rate": _rate(info),
         "frames_from_index": video.num_frames_from_index,
         "first_time_seconds": None if video.first_pts is None else float(video.first_pts * base),
         "duration_seconds": None if video.duration_seconds is None else round(video.duration_seconds, 4),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
 from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from vidsr.cli.machine_output import json_line
 from vidsr.events import Checked, Downloading, Event, Finished, Notice, Progress, Started
 
 
@@ -137,18 +136,13 @@ class JsonLines:
     """One JSON object per event on stdout."""
 
     def __call__(self, event: Event) -> None:
-        fields: dict[str, object] = {"event": type(event).__name__.lower()}
-        fields.update({key: _plain(value) for key, value in vars(event).items()})
+        fields: dict[str, object] = {"event": type(event).__name__.lower(), **vars(event)}
         if isinstance(event, Progress):
             fields["frames_per_second"] = round(event.frames_per_second, 3)
             left = event.seconds_left
             fields["seconds_left"] = None if left is None else round(left, 1)
             fields["seconds_elapsed"] = round(event.seconds_elapsed, 3)
-        print(json.dumps(fields), flush=True)
+        print(json_line(fields), flush=True)
 
     def close(self) -> None:
         pass
-
-
-def _plain(value: object) -> object:
-    return str(value) if isinstance(value, Path) else value

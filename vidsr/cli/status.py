@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vidsr.cli.exits import exits
+from vidsr.cli.machine_output import json_line
 from vidsr.errors import SourceMissingError
 from vidsr.pipeline.journal import Progress, read_progress
 from vidsr.pipeline.plan import work_folder
@@ -26,20 +26,31 @@ def command(
         state = "is complete" if target.is_file() else "was not begun, or nothing of it is left"
         raise SourceMissingError(f"{target}: no unfinished run there ({folder}); it {state}")
     if as_json:
-        print(json.dumps(_facts(folder, progress)))
+        print(json_line(_facts(folder, progress)))
         return
-    for name, value in _facts(folder, progress).items():
-        print(f"{name.replace('_', ' '):<18} {value}")
+    facts = _facts(folder, progress)
+    for name, value in (
+        ("work folder", folder),
+        ("segments", f"{progress.num_segments_done} of {progress.num_segments}"),
+        ("frames", f"{progress.num_frames_done} of {progress.num_frames}"),
+        ("bytes done", progress.num_bytes_done),
+        ("frames per second", facts["frames_per_second"]),
+        ("seconds left", facts["seconds_left"]),
+    ):
+        print(f"{name:<18} {value}")
 
 
 def _facts(folder: Path, progress: Progress) -> dict[str, object]:
     rate = progress.frames_per_second
     left = progress.num_frames - progress.num_frames_done
     return {
-        "work_folder": str(folder),
-        "segments": f"{progress.num_segments_done} of {progress.num_segments}",
-        "frames": f"{progress.num_frames_done} of {progress.num_frames}",
-        "bytes_done": progress.num_bytes_done,
+        "kind": "status",
+        "work_folder": folder,
+        "num_segments_done": progress.num_segments_done,
+        "num_segments": progress.num_segments,
+        "num_frames_done": progress.num_frames_done,
+        "num_frames": progress.num_frames,
+        "num_bytes_done": progress.num_bytes_done,
         "frames_per_second": None if rate is None else round(rate, 3),
         "seconds_left": None if rate is None else round(left / rate, 1),
     }

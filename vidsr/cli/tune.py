@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from vidsr.cli.arguments import finite
 from vidsr.cli.exits import exits
+from vidsr.cli.machine_output import json_line
 from vidsr.errors import UsageError, WeightsMissingError
 from vidsr.options.upscale import SPECS
 
@@ -66,7 +66,7 @@ def command(
         share = max(left, 0.0) / (len(networks) - index)
         tuned = tune(name, network, on_device, computes_in, share, _ignore if as_json else _print_measurement)
         if as_json:
-            print(json.dumps(_as_object(tuned, key)), flush=True)
+            print(json_line(_as_object(tuned, key)), flush=True)
         else:
             print(f"  auto: {tuned.chosen.row.name}, {tuned.chosen.reason}")
 
@@ -99,6 +99,7 @@ def _ignore(name: str, found: Measurement) -> None:
 
 def _as_object(tuned: Tuned, key: str) -> dict[str, object]:
     return {
+        "kind": "tuned",
         "model": tuned.model,
         "key": key,
         "engine": tuned.chosen.row.name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import typer
 from vidsr.cli.arguments import takes_options
 from vidsr.cli.exits import exits, report
 from vidsr.cli.interrupts import INTERRUPTED, stops_on_interrupt
+from vidsr.cli.machine_output import json_line
 from vidsr.cli.progress import make_drawer
 from vidsr.errors import RunStoppedError, SourceMissingError, TargetError, TargetExistsError, UsageError, VidsrError
 from vidsr.events import one_at_a_time
@@ -174,8 +174,8 @@ def _print_estimate(run: Run, as_json: bool) -> None:
     if as_json:
         fields = {
             "event": "estimate",
-            "source": str(run.prepared.source.path),
-            "target": str(run.prepared.target),
+            "source": run.prepared.source.path,
+            "target": run.prepared.target,
             "target_size": estimate.target_size,
             "num_frames": estimate.num_frames,
             "seconds_per_frame": round(estimate.seconds_per_frame, 4),
@@ -183,7 +183,7 @@ def _print_estimate(run: Run, as_json: bool) -> None:
             "losses": run.prepared.losses(),
             "notes": run.prepared.notes(),
         }
-        print(json.dumps(fields), flush=True)
+        print(json_line(fields), flush=True)
         return
     width, height = estimate.target_size
     print(f"{run.prepared.source.path} -> {run.prepared.target} ({width}x{height}, {run.prepared.encoder.name})")

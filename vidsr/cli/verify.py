@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from vidsr.cli.exits import VERIFICATION, exits
+from vidsr.cli.machine_output import json_line
 from vidsr.errors import UsageError
 from vidsr.judge.verdict import Verdict
 from vidsr.judge.verify import verify
@@ -47,7 +47,7 @@ def command(
     )
     passes = verdict.passes(strict=strict)
     if as_json:
-        print(json.dumps(_facts(verdict, passes)))
+        print(json_line(_facts(verdict, passes)))
     else:
         for line in _table(verdict):
             print(line)
@@ -84,12 +84,13 @@ def _summary(verdict: Verdict, passes: bool) -> str:
 
 def _facts(verdict: Verdict, passes: bool) -> dict[str, object]:
     return {
-        "source": str(verdict.source),
-        "output": str(verdict.output),
+        "kind": "verdict",
+        "source": verdict.source,
+        "output": verdict.output,
         "passed": passes,
         "quick": verdict.quick,
         "num_frames": verdict.num_frames,
         "time_error_seconds": verdict.time_error_seconds,
         "sound_error_seconds": verdict.sound_error_seconds,
-        "checks": [vars(check) for check in verdict.checks],
+        "checks": verdict.checks,
     }

@@ -6,6 +6,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -115,12 +116,25 @@ def device_names(devices: Sequence[torch.device]) -> str:
     return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counts.items())
 
 
-def describe_devices() -> list[str]:
-    """One line for each device that can be asked for."""
-    lines = [f"cpu: {device_name(torch.device('cpu'))}, {free_bytes(torch.device('cpu')) / 2**30:.1f} GiB free"]
-    if not torch.cuda.is_available():
-        return [*lines, f"cuda: none (torch {torch.__version__})"]
-    for index in range(torch.cuda.device_count()):
-        device = torch.device("cuda", index)
-        lines.append(f"cuda:{index}: {device_name(device)}, {free_bytes(device) / 2**30:.1f} GiB free")
-    return lines
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """One that can be asked for."""
+
+    name: str  # as options take it
+    description: str  # what people call it; why there is none
+    free_bytes: int | None
+
+    def __str__(self) -> str:
+        free = "" if self.free_bytes is None else f", {self.free_bytes / 2**30:.1f} GiB free"
+        return f"{self.name}: {self.description}{free}"
+
+
+def list_devices() -> list[Device]:
+    """The CPU, and each GPU; a row of its own says where there is none."""
+    devices = [torch.device("cpu"), *(torch.device("cuda", index) for index in range(torch.cuda.device_count()))]
+    rows = [
+        Device(name=str(device), description=device_name(device), free_bytes=free_bytes(device)) for device in devices
+    ]
+    if len(rows) > 1:
+        return rows
+    return [*rows, Device(name="cuda", description=f"none (torch {torch.__version__})", free_bytes=None)]
