@@ -35,7 +35,7 @@ lint: .venv/installed-lint
 package: .venv/installed-lint
 	rm -rf dist
 	$(BIN)/python -m hatchling build --target sdist --directory dist
-	$(BIN)/pip --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+	$(BIN)/pip --disable-pip-version-check wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
 	$(BIN)/python -m pytest -m "slow or not slow" tests/test_package.py
 	@if test -x $(BIN)/auditwheel && ls dist/*-linux_*.whl >/dev/null 2>&1; then \
 		PATH="$(abspath $(BIN)):$$PATH" auditwheel repair --wheel-dir dist dist/*-linux_*.whl && rm dist/*-linux_*.whl; \
