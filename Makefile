@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint slow gpu clean
+.PHONY: demo test lint slow gpu package clean
 
 demo: .venv/installed
 	@mkdir -p demo
@@ -29,6 +29,20 @@ lint: .venv/installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_package.py
+
+# dist/: the source distribution, and the wheel made from it. Has twine and auditwheel look at them, if .venv has those.
+package: .venv/installed-lint
+	rm -rf dist
+	$(BIN)/python -m hatchling build --target sdist --directory dist
+	$(BIN)/pip --disable-pip-version-check wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+	$(BIN)/python -m pytest -m "slow or not slow" tests/test_package.py
+	@if test -x $(BIN)/auditwheel && ls dist/*-linux_*.whl >/dev/null 2>&1; then \
+		PATH="$(abspath $(BIN)):$$PATH" auditwheel repair --wheel-dir dist dist/*-linux_*.whl && rm dist/*-linux_*.whl; \
+	else echo "No auditwheel in .venv or nothing for it to do: a wheel for linux_* is for this machine, not an index."; fi
+	@if test -x $(BIN)/twine; then $(BIN)/twine check --strict dist/*; \
+	else echo "No twine in .venv: what an index would say of the page was not checked."; fi
+	@ls -l dist
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -46,4 +60,4 @@ lint: .venv/installed-lint
 	@touch $@
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo dist

@@ -1,6 +1,6 @@
 """Makes clip.mp4, the small clip that the other examples upscale: a photograph filmed as if on old stock.
 
-    pip install vidsr[clip]
+    pip install ".[clip]"
     python examples/make_clip.py [TARGET]
 
 The photograph is NASA's portrait of the astronaut Eileen Collins, in the public domain, from scikit-image.

@@ -38,7 +38,7 @@ def row(name, **changes):
 def rows(monkeypatch):
     """Stand-ins in the table, before and behind the real ones."""
     stand_ins = (
-        row("missing", why_absent=lambda: "pip install 'vidsr[missing]'", by_default=True),
+        row("missing", why_absent=lambda: 'pip install "vidsr-upscale[missing]"', by_default=True),
         row("picky", supports=lambda network: "it has not enough convolutions", by_default=True),
         row("gpu-only", precisions={"cuda": ("fp16", "fp32")}, by_default=True),
         row("shy"),
@@ -79,7 +79,7 @@ def test_what_was_not_measured_is_not_asked_for_its_library(rows, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "precision", "words"),
     [
-        ("missing", "fp32", r"engine missing was asked for, but it is not on this machine: pip install 'vidsr\[miss"),
+        ("missing", "fp32", r'engine missing was asked for, but it is not on this machine: pip install "vidsr-up'),
         ("picky", "fp32", "engine picky was asked for, but it has not enough convolutions; try --engine auto"),
         ("gpu-only", "fp32", "but it runs on cuda, not on cpu"),
         ("shy", "fp16", "but it computes in fp32 on cpu, not in fp16"),
@@ -134,5 +134,5 @@ def test_doctor_lists_the_engines(rows):
     lines = CliRunner().invoke(app, ["doctor"]).stdout.splitlines()
     listed = [line for line in lines if line.startswith("engine ")]
     assert len(listed) == len(vidsr.engines.table.ENGINES)
-    assert "no," in listed[0].split() and listed[0].endswith("pip install 'vidsr[missing]'")
+    assert "no," in listed[0].split() and listed[0].endswith('pip install "vidsr-upscale[missing]"')
     assert any(line.split()[1:3] == ["torch", "yes,"] for line in listed)

@@ -65,7 +65,7 @@ def test_unknown_networks_are_listed_with_the_extra_to_install(monkeypatch, fore
     with pytest.raises(WeightsError) as caught:
         load_network(tmp_path / "net.pth")
     message = str(caught.value)
-    assert str(tmp_path / "net.pth") in message and 'pip install "vidsr[spandrel]"' in message
+    assert str(tmp_path / "net.pth") in message and 'pip install "vidsr-upscale[spandrel]"' in message
     assert "7 tensors: layers.0.weight (1, 2), layers.1.weight (2, 2)" in message
     assert "layers.6" not in message
 

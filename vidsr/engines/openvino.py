@@ -128,7 +128,7 @@ def _units() -> tuple[str, ...] | str:
         core = _core()
     except ModuleNotFoundError as error:
         if error.name == "openvino":
-            return "pip install 'vidsr[openvino]'"
+            return 'pip install "vidsr-upscale[openvino]"'
         return f"openvino is installed but does not load: {error}"
     except ImportError as error:
         return f"openvino is installed but does not load: {error}"

@@ -204,7 +204,7 @@ def _own(named: dict[str, Tensor], shape: RRDBShape | CompactShape, state: Mappi
 
 
 def _foreign(state: Mapping[str, Tensor], reason: str) -> ForeignNetwork:
-    help_line = 'Other architectures need an extra: pip install "vidsr[spandrel]"'
+    help_line = 'Other architectures need an extra: pip install "vidsr-upscale[spandrel]"'
     try:
         network = load_foreign(without_prefix(state))
         if network is not None:

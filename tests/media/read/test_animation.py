@@ -66,5 +66,5 @@ def test_a_file_that_breaks_off_is_an_error(tmp_path):
 def test_without_pillow_the_extra_is_named(tmp_path, monkeypatch):
     animate(tmp_path / "a.webp")
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(UsageError, match=r"pip install 'vidsr\[webp\]'"):
+    with pytest.raises(UsageError, match=r'pip install "vidsr-upscale\[webp\]"'):
         probe(tmp_path / "a.webp")

@@ -124,7 +124,7 @@ def _open(path: Path) -> Image:
     try:
         from PIL import Image
     except ImportError:
-        raise UsageError(f"{path}: animated WebP needs Pillow; install it with pip install 'vidsr[webp]'") from None
+        raise UsageError(f'{path}: animated WebP needs Pillow: pip install "vidsr-upscale[webp]"') from None
     try:
         return Image.open(path, formats=["WEBP"])
     except (OSError, ValueError) as error:
