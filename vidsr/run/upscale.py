@@ -181,7 +181,9 @@ class Run:
         scc = self._write_scc(paths)
         num_frames = self._join(paths, prepared.target)
         if scc is not None:
-            publish(scc, prepared.target.with_suffix(".scc"))
+            place = prepared.target.with_suffix(".scc")
+            with target_errors(place):
+                publish(scc, place)
         return num_frames
 
     def _publish_partial(self, journal: Journal) -> None:

@@ -21,7 +21,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from vidsr.errors import TargetError
-from vidsr.files import publish
+from vidsr.files import appearing
 from vidsr.frames import PictureFormat
 from vidsr.media.containers import CONTAINERS
 from vidsr.media.errors import target_errors
@@ -75,20 +75,15 @@ def join(
         TargetError, DiskFullError: it cannot be written. SourceError: the source went away.
     """
     name = CONTAINERS[target.suffix.lower()]
-    try:
-        with open_source(source.header_file) as original, target_errors(target):
-            options = _mux_options(name, source, copies)
-            with av.open("file:" + os.fspath(part), "w", format=name, options=options) as out:
-                joining = _Join(segments, source, picture, copies, cut, original, out, on_notice)
-                fields = _video_fields(source, name, picture, sample_aspect_ratio)
-                num_frames = joining.run(fields, display_matrix, tags)
-            if name in ("matroska", "webm"):
-                with part.open("rb+") as file:
-                    write_fields(file, joining.title, fields)
-            publish(part, target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with open_source(source.header_file) as original, target_errors(target), appearing(target, part):
+        options = _mux_options(name, source, copies)
+        with av.open("file:" + os.fspath(part), "w", format=name, options=options) as out:
+            joining = _Join(segments, source, picture, copies, cut, original, out, on_notice)
+            fields = _video_fields(source, name, picture, sample_aspect_ratio)
+            num_frames = joining.run(fields, display_matrix, tags)
+        if name in ("matroska", "webm"):
+            with part.open("rb+") as file:
+                write_fields(file, joining.title, fields)
     return num_frames
 
 
