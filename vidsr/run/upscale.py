@@ -294,7 +294,7 @@ class Run:
 
     def _tags(self) -> dict[str, str]:
         info = f"vidsr {__version__}, {self.upscaler.model.name}, options {self.prepared.options.digest()}"
-        if self.prepared.container in ("matroska", "webm"):
+        if self.prepared.container.tags == "any":
             return {"VIDSR": info}
         free = next((key for key in ("comment", "description") if key not in self.prepared.source.tags), None)
         return {free: info} if free else {}
