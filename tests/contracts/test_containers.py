@@ -75,7 +75,7 @@ def full_clip(make_clip):
         sar=Fraction(4, 3),
         rotation=90,
         audio="aac",
-        metadata={UNUSUAL_TAG: "7"},
+        metadata={UNUSUAL_TAG: "7", "comment": "said of it"},
         chapters=[(0, 200, "one"), (200, 400, "two")],
         attachment=b"\0font" * 30,
         subtitles=[(0, 200, "hello"), (200, 150, "<i>there</i>")],
@@ -122,6 +122,7 @@ def test_what_comes_along_is_kept_or_told(full_clip, look, tmp_path, row):
     tags = {key.lower(): value for key, value in new["tags"].items()}
     assert (tags.get(UNUSUAL_TAG) == old["tags"][UNUSUAL_TAG.upper()]) is not told(lines, "tags", UNUSUAL_TAG.upper())
     assert row.tags == "few or keys" or not told(lines, "tags of the file")
+    assert tags["comment"] == "said of it" and "vidsr" in tags.get("vidsr", tags.get("description"))
 
 
 @each_file

@@ -296,7 +296,8 @@ class Run:
         info = f"vidsr {__version__}, {self.upscaler.model.name}, options {self.prepared.options.digest()}"
         if self.prepared.container.tags == "any":
             return {"VIDSR": info}
-        free = next((key for key in ("comment", "description") if key not in self.prepared.source.tags), None)
+        taken = {key.lower() for key in self.prepared.source.tags}  # Matroska has capitals, and muxers see one name
+        free = next((key for key in ("comment", "description") if key not in taken), None)
         return {free: info} if free else {}
 
     def _announce(self) -> None:
