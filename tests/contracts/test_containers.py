@@ -108,7 +108,7 @@ def test_what_comes_along_is_kept_or_told(full_clip, look, tmp_path, row):
     assert after.rotation == before.rotation != 0
     assert after.sample_aspect_ratio == before.sample_aspect_ratio == Fraction(4, 3)
     old, new, kept = look.facts(full_clip.path), look.facts(target), streams_of(target)
-    assert [title for *_, title in new["chapters"]] == ["one", "two"]
+    assert new["chapters"] == old["chapters"] and len(old["chapters"]) == 2
 
     assert ("audio" in kept) is not told(lines, "(audio, aac")
     if "audio" in kept:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -171,9 +172,19 @@ class _Join:
         """Set the chapters where the pictures that they belong to will be."""
         shift = self.cut.shift
         if self.container.starts_at_zero:
-            stamps = [p.pts * p.time_base for _, p in head if p.pts is not None and p.time_base is not None]
+            stamps = [
+                p.pts * p.time_base + self._lead(p) for _, p in head if p.pts is not None and p.time_base is not None
+            ]
             shift += min([*stamps, Fraction(0)])
         self.out.set_chapters(move_chapters(self.original.chapters(), self.cut.start, self.cut.stop, shift))
+
+    def _lead(self, packet: AnyPacket) -> Fraction:
+        """Seconds that packets of a track may begin below zero: what its decoder leaves out, where the file says so."""
+        stream, tick = packet.stream, self.container.tick
+        if not isinstance(stream, AudioStream) or tick is None or not stream.codec_context.sample_rate:
+            return Fraction(0)
+        delay = Fraction(stream.codec_context.delay, stream.codec_context.sample_rate)
+        return math.floor(delay / tick + Fraction(1, 2)) * tick
 
     @property
     def _timecode_rate(self) -> Fraction:
