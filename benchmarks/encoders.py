@@ -27,6 +27,7 @@ from av.video.frame import VideoFrame
 
 from vidsr.frames import MATRIX_BT709, ColorTags, FrameTime, PictureFormat, Plane, pixel_layout
 from vidsr.measure.tables import table
+from vidsr.media.containers import MATROSKA
 from vidsr.media.formats import plane_view
 from vidsr.media.write.encoders import ENCODERS, Encoder, choose_layout, find_encoder, fit_slices
 from vidsr.media.write.segment import EncodeSettings, SegmentWriter
@@ -86,7 +87,7 @@ def picture_for(encoder: Encoder, width: int, height: int) -> PictureFormat:
     """What an encoder is given for a source that is 8-bit 4:2:0."""
     source = pixel_layout("yuv420p")
     assert source is not None
-    layout = choose_layout(encoder, source, None, "matroska")
+    layout = choose_layout(encoder, source, None, MATROSKA)
     color = ColorTags(matrix=MATRIX_BT709, full_range=False, siting="left")
     return PictureFormat(width=width, height=height, layout=layout, color=color)
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from vidsr.files import appearing
+
 
 def read_entries(path: Path) -> dict[str, Any] | None:
     """All entries by their key; empty where there is no file, None where it cannot be read or is damaged."""
@@ -38,14 +40,10 @@ def keep_entry(path: Path, key: str, value: object, *, max_entries: int) -> None
 
 
 def _write(path: Path, entries: Mapping[str, object]) -> None:
-    handle, part = tempfile.mkstemp(prefix=f".{path.stem}", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(entries, file, indent=1)
-        Path(part).replace(path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    handle, own_part = tempfile.mkstemp(prefix=f".{path.stem}", suffix=".part", dir=path.parent)
+    os.close(handle)
+    with appearing(path, Path(own_part)) as part:
+        part.write_text(json.dumps(entries, indent=1), encoding="utf-8")
 
 
 def cache_folder() -> Path:

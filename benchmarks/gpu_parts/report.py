@@ -18,6 +18,7 @@ from gpu_parts.steps import Figures, Part, shortfalls
 from vidsr import __version__
 from vidsr.devices.granted import num_processors
 from vidsr.devices.names import device_name
+from vidsr.files import appearing
 
 NOTHING = "Nothing has been measured yet."
 _TITLES = {
@@ -65,9 +66,8 @@ class Report:
             ("report.json", json.dumps(self.values, indent=1, allow_nan=False) + "\n"),
             ("report.md", page(self.values, self._parts)),
         ):
-            part = self._folder / f"{name}.part"
-            part.write_text(text, encoding="utf-8")
-            part.replace(self._folder / name)
+            with appearing(self._folder / name) as part:
+                part.write_text(text, encoding="utf-8")
 
 
 def machine_of(device: torch.device) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 
 from vidsr.cli.probe import command
 from vidsr.events import Notice
-from vidsr.media.containers import CONTAINERS
+from vidsr.media.containers import CONTAINERS, CONTAINERS_BY_SUFFIX
 from vidsr.media.hdr import HdrMetadata, Primaries, hdr_loss, with_hdr
 from vidsr.media.read.probe import probe
 from vidsr.media.write.encoders import find_encoder
@@ -44,7 +44,7 @@ PAIRS = [
     (codec, suffix)
     for codec in SOFTWARE
     for suffix in (".mp4", ".mov", ".mkv", ".webm")
-    if CONTAINERS[suffix] in find_encoder(codec).containers
+    if CONTAINERS_BY_SUFFIX[suffix].holds(find_encoder(codec).codec)
 ]
 
 
@@ -183,11 +183,12 @@ def test_options_without_metadata_stay(codec):
 
 def test_half_a_display_is_kept_or_told():
     half = HdrMetadata(primaries=P3, max_cll=10, max_fall=1)
-    assert hdr_loss("matroska", half) is None and hdr_loss("webm", half) is None
-    assert "only its colours are known" in hdr_loss("mp4", half)
-    assert "only its luminance is known" in hdr_loss("mov", HdrMetadata(luminance=(Fraction(0), Fraction(9))))
+    assert hdr_loss(CONTAINERS["matroska"], half) is None and hdr_loss(CONTAINERS["webm"], half) is None
+    assert "only its colours are known" in hdr_loss(CONTAINERS["mp4"], half)
+    other_half = HdrMetadata(luminance=(Fraction(0), Fraction(9)))
+    assert "only its luminance is known" in hdr_loss(CONTAINERS["mov"], other_half)
     for whole in (HDR, None, HdrMetadata(max_cll=3, max_fall=2)):
-        assert hdr_loss("mp4", whole) is None
+        assert hdr_loss(CONTAINERS["mp4"], whole) is None
 
 
 @pytest.mark.parametrize(

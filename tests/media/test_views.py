@@ -12,6 +12,7 @@ import av
 import pytest
 
 from vidsr.events import Notice
+from vidsr.media.containers import CONTAINERS_BY_SUFFIX
 from vidsr.media.read.probe import probe
 from vidsr.media.views import Sphere, StereoLayout, sphere_loss, stereo_loss, unread_views
 from vidsr.media.write.matroska import VideoFields, placeholder, write_fields
@@ -71,7 +72,7 @@ def test_halves_are_told_as_lost_elsewhere(make_clip, tmp_path, suffix):
     (line,) = upscale(clip.path, tmp_path / f"out{suffix}")
     assert "stereo 3D layout (side by side)" in line and suffix[1:] in line
     assert numbers(tmp_path / f"out{suffix}", "STEREO3D") is None
-    assert stereo_loss(suffix[1:], None) is None
+    assert stereo_loss(CONTAINERS_BY_SUFFIX[suffix], None) is None
 
 
 @pytest.mark.parametrize("mode", ["checkerboard_lr", "row_interleaved_rl", "col_interleaved_lr"])
@@ -131,7 +132,7 @@ def test_a_sphere_that_a_container_would_turn_is_told_as_lost(make_clip, tmp_pat
     (line,) = upscale(clip.path, target)
     assert "spherical projection" in line and "use .mkv" in line
     assert numbers(target, "SPHERICAL") is None
-    assert sphere_loss(suffix[1:], None) is None
+    assert sphere_loss(CONTAINERS_BY_SUFFIX[suffix], None) is None
 
 
 def test_other_projections_are_named():

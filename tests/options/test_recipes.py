@@ -9,6 +9,7 @@ import pytest
 
 from vidsr.errors import UsageError
 from vidsr.frames import pixel_layout
+from vidsr.media.containers import MATROSKA
 from vidsr.media.write.encoders import choose_layout, find_encoder
 from vidsr.models.catalogue import ModelEntry, find_model
 from vidsr.options import recipes
@@ -56,7 +57,7 @@ def test_a_packaged_recipe_suits_its_encoder(name: str) -> None:
     encoder.options(options.crf, options.preset)
     source = pixel_layout("yuv420p")
     assert source is not None
-    choose_layout(encoder, source, options.pix_fmt, "matroska")
+    choose_layout(encoder, source, options.pix_fmt, MATROSKA)
 
 
 @pytest.mark.parametrize("kind", [str, Path])

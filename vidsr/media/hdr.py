@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from av.video.frame import VideoFrame
 
+from vidsr.media.containers import Container
 from vidsr.media.sidedata import side_data_of
 
 Chromaticity = tuple[Fraction, Fraction]  # CIE 1931 x and y
@@ -115,9 +116,9 @@ def _display_text(primaries: Primaries, luminance: tuple[Fraction, Fraction], is
     return "".join(parts) + f"L({brightest},{darkest})"
 
 
-def hdr_loss(container: str, hdr: HdrMetadata | None) -> str | None:
-    """What a container (FFmpeg's name) and any codec in it do not keep of the metadata."""
-    if hdr is None or (hdr.primaries is None) == (hdr.luminance is None) or container in ("matroska", "webm"):
+def hdr_loss(container: Container, hdr: HdrMetadata | None) -> str | None:
+    """What a container and any codec in it do not keep of the metadata."""
+    if hdr is None or (hdr.primaries is None) == (hdr.luminance is None) or container.half_mastering_display:
         return None
     known = "colours are" if hdr.primaries is not None else "luminance is"
-    return f"left out: mastering display (HDR10): only its {known} known, and {container} takes both or neither"
+    return f"left out: mastering display (HDR10): only its {known} known, and {container.name} takes both or neither"

@@ -9,6 +9,7 @@ from typing import Literal
 
 from av.video.frame import VideoFrame
 
+from vidsr.media.containers import Container
 from vidsr.media.sidedata import side_data_of
 
 # FFmpeg's AVStereo3D begins with kind and flags; AVSphericalMapping is projection, yaw, pitch, roll in 1/65536 of a
@@ -71,24 +72,23 @@ def unread_views(frame: VideoFrame) -> list[str]:
     return lines
 
 
-def stereo_loss(container: str, stereo: StereoLayout | None) -> str | None:
-    """What a container (FFmpeg's name) does not keep of the layout."""
-    if stereo is None or container in ("matroska", "webm"):
+def stereo_loss(container: Container, stereo: StereoLayout | None) -> str | None:
+    """What a container does not keep of the layout."""
+    if stereo is None or container.stereo:
         return None
     # FFmpeg's muxer also writes a newer box that says "unspecified", and readers believe that one.
-    return f"left out: stereo 3D layout ({stereo.kind}): {container} gets none yet; use .mkv or .webm"
+    return f"left out: stereo 3D layout ({stereo.kind}): {container.name} gets none yet; use .mkv or .webm"
 
 
-def sphere_loss(container: str, sphere: Sphere | None) -> str | None:
-    """What a container (FFmpeg's name) does not keep of the projection."""
-    if sphere is None or container in ("matroska", "webm"):
+def sphere_loss(container: Container, sphere: Sphere | None) -> str | None:
+    """What a container does not keep of the projection."""
+    if sphere is None:
         return None
     is_cut = any(sphere.bounds)
     is_turned = any((sphere.yaw_degrees, sphere.pitch_degrees, sphere.roll_degrees))
-    # FFmpeg's muxer has a box for whole spheres that has no angles, and in MP4 alone another for all that are cut.
-    if (container == "mp4" and (is_cut or not is_turned)) or not (is_cut or is_turned):
+    if container.keeps_sphere(is_cut=is_cut, is_turned=is_turned):
         return None
-    return f"left out: spherical projection: {container} gets none that is turned or cut like this one; use .mkv"
+    return f"left out: spherical projection: {container.name} gets none that is turned or cut like this one; use .mkv"
 
 
 def _unpack(frame: VideoFrame, name: str, layout: struct.Struct) -> tuple[int, ...] | None:

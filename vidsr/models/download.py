@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from vidsr.errors import DownloadError
 from vidsr.events import Downloading, OnEvent, ignore
+from vidsr.files import publish
 
 _CHUNK_BYTES = 1 << 18
 _TIMEOUT_SECONDS = 30.0
@@ -96,8 +97,6 @@ def download(remote: RemoteFile, folder: Path, on_event: OnEvent = ignore, polic
                 return target
             _fill(file, remote, on_event, policy)
             _verify(file, remote)
-            file.flush()
-            os.fsync(file.fileno())
         _publish(part, target)
     except (OSError, http.client.HTTPException) as error:
         what = str(error).removeprefix("<urlopen error ").removesuffix(">") or type(error).__name__
@@ -194,7 +193,7 @@ def _is_there(target: Path, remote: RemoteFile) -> bool:
 
 def _publish(part: Path, target: Path) -> None:
     try:
-        part.replace(target)
+        publish(part, target)
     except FileNotFoundError:
         # Between unlocking and renaming, a waiting process verified and renamed it first.
         if not target.is_file():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vidsr.errors import TargetError, WeightsError, WeightsMissingError
+from vidsr.files import appearing
 from vidsr.models.compact.layouts import CompactShape
 from vidsr.models.compact.network import SRVGGNetCompact
 from vidsr.models.families import canonical_names, shape_of
@@ -72,15 +72,10 @@ def save_safetensors(network: OwnNetwork, path: Path) -> None:
     """
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
     metadata = {"format": "pt", "architecture": type(network).__name__, "scale": str(network.scale)}
-    part = path.with_name(path.name + ".part")
     try:
-        with part.open("wb") as file:
-            file.write(safetensors.torch.save(state, metadata))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        with appearing(path) as part:
+            part.write_bytes(safetensors.torch.save(state, metadata))
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise TargetError(f"{path} cannot be written: {error}") from error
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vidsr.errors import ResumeError
+from vidsr.files import appearing, append, sync_folder
 from vidsr.pipeline.plan import Plan, Segment
 from vidsr.pipeline.tally import Tally
 
@@ -63,7 +63,9 @@ class Journal:
         content = {"format": _FORMAT, "identity": dict(identity), "segments": [asdict(s) for s in plan.segments]}
         stored = read_plan(self._folder)
         if stored is None:  # nothing here, or a crash before anything could be done
-            _write_whole(self._folder / _PLAN_NAME, json.dumps(content, indent=1).encode())
+            with appearing(self._folder / _PLAN_NAME) as part:
+                part.write_text(json.dumps(content, indent=1), encoding="utf-8")
+            sync_folder(self._folder.parent)  # the work folder is new as well
             (self._folder / _RECORDS_NAME).unlink(missing_ok=True)
         elif stored != content:
             raise ResumeError(_difference(stored, content, self._folder))
@@ -110,11 +112,9 @@ class Journal:
             seconds=round(seconds, 3),
             tile_px=tile_px,
         )
-        with self._lock, (self._folder / _RECORDS_NAME).open("ab") as file:
+        with self._lock:
             # A line that a crash cut short must not swallow this one.
-            file.write(b"\n" + json.dumps(asdict(record)).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+            append(self._folder / _RECORDS_NAME, b"\n" + json.dumps(asdict(record)).encode() + b"\n")
             self.records = {**self.records, segment.index: record}  # whoever is reading the old one may go on
 
 
@@ -211,12 +211,3 @@ def _difference(stored: Mapping[str, object], wanted: Mapping[str, object], fold
         f"{folder}: holds a run that was begun differently: {what}. "
         f"Run it as it was begun{how}, choose another target, or start over with --restart"
     )
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

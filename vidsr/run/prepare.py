@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vidsr.errors import LossError, UsageError
 from vidsr.frames import PictureFormat, PixelLayout
-from vidsr.media.containers import container_of
+from vidsr.media.containers import PICTURES, Container, container_of
 from vidsr.media.formats import output_color
 from vidsr.media.hdr import hdr_loss, with_hdr
 from vidsr.media.read.deinterlace import FieldWork, choose_field_work, delivered, field_losses, field_notes
@@ -17,7 +17,6 @@ from vidsr.media.read.fields import Scan
 from vidsr.media.read.probe import SourceInfo
 from vidsr.media.read.source import probe, read_frames, recognise_fields
 from vidsr.media.read.video import DecodedFrame, Window
-from vidsr.media.sequence import IMAGE_SEQUENCE
 from vidsr.media.views import sphere_loss, stereo_loss
 from vidsr.media.write.copies import CopyPlan, plan_copies
 from vidsr.media.write.encoders import (
@@ -64,9 +63,9 @@ class Prepared:
     pictures: PictureTarget | None = None  # an image sequence instead of a file
 
     @property
-    def container(self) -> str:
-        """FFmpeg's name of the target's format."""
-        return IMAGE_SEQUENCE if self.pictures is not None else container_of(self.target)
+    def container(self) -> Container:
+        """What the target is written into."""
+        return PICTURES if self.pictures is not None else container_of(self.target)
 
     @property
     def naming(self) -> Naming | None:
@@ -239,7 +238,7 @@ def _decide(
     if turned != Orientation() and (info.stereo or info.sphere):  # halves and longitudes lie elsewhere then
         lost = "stereo 3D layout and spherical projection, as the picture is turned; see --rotation keep"
         info = replace(info, stereo=None, sphere=None, unkept=(*info.unkept, lost))
-    container = IMAGE_SEQUENCE if pictures is not None else container_of(target)
+    container = PICTURES if pictures is not None else container_of(target)
     picture = _target_picture(info.video.picture, turned, encoder, container, options)
     _check_light(info, picture)
     encoder_options = encoder.options(options.crf, options.preset, options.encoder_options)
@@ -285,7 +284,7 @@ def _check_light(source: SourceInfo, picture: PictureFormat) -> None:
 
 
 def _target_picture(
-    source: PictureFormat, turned: Orientation, encoder: Encoder, container: str, options: UpscaleOptions
+    source: PictureFormat, turned: Orientation, encoder: Encoder, container: Container, options: UpscaleOptions
 ) -> PictureFormat:
     layout = choose_layout(encoder, source.layout, options.pix_fmt, container)
     even = encoder.even_sides and layout.family == "yuv"

@@ -181,7 +181,9 @@ class Run:
         scc = self._write_scc(paths)
         num_frames = self._join(paths, prepared.target)
         if scc is not None:
-            publish(scc, prepared.target.with_suffix(".scc"))
+            place = prepared.target.with_suffix(".scc")
+            with target_errors(place):
+                publish(scc, place)
         return num_frames
 
     def _publish_partial(self, journal: Journal) -> None:
@@ -292,9 +294,10 @@ class Run:
 
     def _tags(self) -> dict[str, str]:
         info = f"vidsr {__version__}, {self.upscaler.model.name}, options {self.prepared.options.digest()}"
-        if self.prepared.container in ("matroska", "webm"):
+        if self.prepared.container.tags == "any":
             return {"VIDSR": info}
-        free = next((key for key in ("comment", "description") if key not in self.prepared.source.tags), None)
+        taken = {key.lower() for key in self.prepared.source.tags}  # Matroska has capitals, and muxers see one name
+        free = next((key for key in ("comment", "description") if key not in taken), None)
         return {free: info} if free else {}
 
     def _announce(self) -> None:

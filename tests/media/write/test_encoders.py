@@ -12,6 +12,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from vidsr.errors import UsageError
 from vidsr.frames import ColorTags, FrameTime, PictureFormat, pixel_layout
+from vidsr.media.containers import CONTAINERS
 from vidsr.media.write.encoders import ENCODERS, check_options, choose_layout, find_encoder, fit_slices, works_here
 from vidsr.media.write.segment import EncodeSettings, SegmentWriter
 from vidsr.options.upscale import SPECS, UpscaleOptions
@@ -20,7 +21,7 @@ HERE = {name: encoder for name, encoder in ENCODERS.items() if works_here(encode
 
 
 def encode(path, encoder, layout_name="yuv420p", size=(96, 80), frames=3, crf=None, preset=None):
-    layout = choose_layout(encoder, pixel_layout(layout_name), None, "mov")
+    layout = choose_layout(encoder, pixel_layout(layout_name), None, CONTAINERS["mov"])
     color = ColorTags(matrix=0 if layout.family == "gbr" else 1, full_range=False, siting="left")
     picture = PictureFormat(width=size[0], height=size[1], layout=layout, color=color)
     settings = EncodeSettings(
@@ -115,13 +116,13 @@ def test_an_unknown_preset_is_a_usage_error_that_names_it(tmp_path, name, capfd)
 )
 def test_a_pixel_format_that_the_encoder_does_not_take(name, source, asked, fitting):
     with pytest.raises(UsageError, match=f"{name} does not write '{asked}' from this source; it takes .*{fitting}"):
-        choose_layout(find_encoder(name), pixel_layout(source), asked, "mov")
+        choose_layout(find_encoder(name), pixel_layout(source), asked, CONTAINERS["mov"])
 
 
 @pytest.mark.parametrize("asked", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv444p10le"])
 @pytest.mark.parametrize("source", ["yuv420p", "yuv444p10le", "gbrp", "gray", "yuva420p"])
 def test_a_pixel_format_that_was_asked_for_is_used(source, asked):
-    assert choose_layout(find_encoder("libx264"), pixel_layout(source), asked, "mov").name == asked
+    assert choose_layout(find_encoder("libx264"), pixel_layout(source), asked, CONTAINERS["mov"]).name == asked
 
 
 def test_all_of_the_table_is_named_where_options_are_explained():
@@ -171,12 +172,12 @@ def test_a_hardware_encoder_is_known_to_ffmpeg_with_all_of_its_row(name):
         for option in options
     }
     assert set(encoder.options(None, None)) <= known
-    assert choose_layout(encoder, pixel_layout("yuv444p12le"), None, "mp4").name in encoder.samples
+    assert choose_layout(encoder, pixel_layout("yuv444p12le"), None, CONTAINERS["mp4"]).name in encoder.samples
 
 
 @pytest.mark.parametrize("name", [name for name in HARDWARE if name not in HERE])
 def test_hardware_that_is_not_there_is_named_with_the_reason(name):
-    layout = choose_layout(ENCODERS[name], pixel_layout("yuv420p"), None, "mp4")
+    layout = choose_layout(ENCODERS[name], pixel_layout("yuv420p"), None, CONTAINERS["mp4"])
     color = ColorTags(matrix=1, full_range=False, siting="left")
     picture = PictureFormat(width=256, height=256, layout=layout, color=color)
     with pytest.raises(UsageError, match=f"{name} cannot be used like this .*: [A-Z].+"):

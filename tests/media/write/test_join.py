@@ -15,7 +15,7 @@ import pytest
 
 from vidsr.errors import SourceMissingError, TargetError
 from vidsr.frames import ColorTags, FrameTime, PictureFormat, pixel_layout
-from vidsr.media.containers import CONTAINERS
+from vidsr.media.containers import CONTAINERS, CONTAINERS_BY_SUFFIX
 from vidsr.media.read.probe import probe
 from vidsr.media.write.copies import plan_copies
 from vidsr.media.write.encoders import find_encoder, fit_slices
@@ -65,7 +65,7 @@ def make(clip, target, *, parts=None, picture=None, codec="libx264", time_base=N
     parts = parts if parts is not None else [list(source.pts)]
     paths = write_segments(folder, parts, picture, codec, base, sar)
     cut = cut or Cut()
-    copies = plan_copies(source, CONTAINERS[target.suffix])
+    copies = plan_copies(source, CONTAINERS_BY_SUFFIX[target.suffix])
     count = join(
         paths,
         source,
@@ -88,7 +88,7 @@ PAIRS = [
     (codec, suffix)
     for codec in ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks")
     for suffix in (".mp4", ".mov", ".mkv", ".webm")
-    if CONTAINERS[suffix] in find_encoder(codec).containers
+    if CONTAINERS_BY_SUFFIX[suffix].holds(find_encoder(codec).codec)
 ]
 STAMPS = {
     "even": (Fraction(1, 25), [list(range(24))]),
@@ -430,7 +430,7 @@ def join_plainly(paths, source, picture, copies, folder):
 def test_the_source_that_went_away_is_named_and_nothing_is_left(make_clip, tmp_path):
     clip = make_clip()
     source, picture = probe(clip.path), picture_of()
-    copies = plan_copies(source, "mp4")
+    copies = plan_copies(source, CONTAINERS["mp4"])
     paths = write_segments(tmp_path, [list(source.pts)], picture, time_base=source.video.time_base)
     clip.path.unlink()
     with pytest.raises(SourceMissingError, match=r"clip\.mp4"):
@@ -441,7 +441,7 @@ def test_the_source_that_went_away_is_named_and_nothing_is_left(make_clip, tmp_p
 def test_a_folder_that_went_away(make_clip, tmp_path):
     clip = make_clip()
     source, picture = probe(clip.path), picture_of()
-    copies = plan_copies(source, "mp4")
+    copies = plan_copies(source, CONTAINERS["mp4"])
     paths = write_segments(tmp_path, [list(source.pts)], picture, time_base=source.video.time_base)
     gone = tmp_path / "gone"
     with pytest.raises(TargetError, match=r"gone/out\.mp4: cannot be written"):
@@ -451,7 +451,7 @@ def test_a_folder_that_went_away(make_clip, tmp_path):
 def test_a_time_stamp_that_the_segment_changed_is_refused(make_clip, tmp_path):
     clip = make_clip()
     source, picture = probe(clip.path), picture_of()
-    copies = plan_copies(source, "mp4")
+    copies = plan_copies(source, CONTAINERS["mp4"])
     paths = write_segments(tmp_path, [[0, 1, 2]], picture, time_base=Fraction(1, 1000))
     source = replace(source, video=replace(source.video, time_base=Fraction(1, 30)))
     with pytest.raises(TargetError, match="a time stamp changed in the segment"):
@@ -472,7 +472,7 @@ for suffix in (".mp4", ".mov", ".mkv"):
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     paths = t.write_segments(folder, [list(source.pts)], picture, time_base=source.video.time_base)
     part, target = folder / "x.part", folder / f"out{suffix}"
-    copies = t.plan_copies(source, t.CONTAINERS[suffix])
+    copies = t.plan_copies(source, t.CONTAINERS_BY_SUFFIX[suffix])
     def make():
         t.join(paths, source, picture, Fraction(1), None, copies, t.Cut(), part, target, {}, lambda text: None)
     make()

@@ -11,6 +11,7 @@ from picture_files import noise, read_picture, shape_of_pixels
 
 from vidsr.errors import TargetError, UsageError
 from vidsr.frames import ColorTags, FrameTime, PictureFormat, pixel_layout
+from vidsr.media.containers import PICTURES
 from vidsr.media.sequence import parse_pattern
 from vidsr.media.write.encoders import PICTURE_ENCODERS, choose_layout, find_encoder, sample_options
 from vidsr.media.write.pictures import PictureWriter, publish_pictures
@@ -147,17 +148,17 @@ def test_what_cannot_be_written_names_the_folder(tmp_path):
     ],
 )
 def test_a_picture_format_keeps_colour_depth_and_alpha(codec, source, chosen):
-    layout = choose_layout(find_encoder(codec), pixel_layout(source), None, "image sequence")
+    layout = choose_layout(find_encoder(codec), pixel_layout(source), None, PICTURES)
     assert layout.name == chosen
 
 
 @pytest.mark.parametrize("name", ["gbrp16le", "gbrp16", "rgb48be", "rgb48"])
 def test_a_pixel_format_may_be_named_in_either_way(name):
-    assert choose_layout(find_encoder("png"), pixel_layout("yuv420p"), name, "image sequence").name == "gbrp16le"
+    assert choose_layout(find_encoder("png"), pixel_layout("yuv420p"), name, PICTURES).name == "gbrp16le"
     for bits in (16, 32):
         wanted = f"gbrpf{bits}le"
         for exr_name in (wanted, wanted.removesuffix("le")):
-            layout = choose_layout(find_encoder("exr"), pixel_layout("yuv420p"), exr_name, "image sequence")
+            layout = choose_layout(find_encoder("exr"), pixel_layout("yuv420p"), exr_name, PICTURES)
             assert layout.name == wanted
     with pytest.raises(UsageError, match="png does not write 'yuv420p'"):
-        choose_layout(find_encoder("png"), pixel_layout("yuv420p"), "yuv420p", "image sequence")
+        choose_layout(find_encoder("png"), pixel_layout("yuv420p"), "yuv420p", PICTURES)

@@ -10,6 +10,7 @@ import av
 import pytest
 
 from vidsr.events import Notice
+from vidsr.media.containers import CONTAINERS, PICTURES
 from vidsr.media.write.subtitles import Cue, converted_codec, without_overlaps
 from vidsr.options.upscale import UpscaleOptions
 from vidsr.run.upscale import upscale_video
@@ -132,11 +133,11 @@ def test_a_title_and_a_disposition_stay(make_clip, look, tmp_path):
 
 
 def test_what_says_more_than_text_is_not_converted():
-    assert converted_codec("ass", "mp4") is None
-    assert converted_codec("hdmv_pgs_subtitle", "mp4") is None
-    assert converted_codec("subrip", "mpegts") is None
-    assert converted_codec("subrip", "mp4") == converted_codec("webvtt", "mov") == "mov_text"
-    assert converted_codec("mov_text", "matroska") == "subrip"
+    assert converted_codec("ass", CONTAINERS["mp4"]) is None
+    assert converted_codec("hdmv_pgs_subtitle", CONTAINERS["mp4"]) is None
+    assert converted_codec("subrip", PICTURES) is None
+    assert converted_codec("subrip", CONTAINERS["mp4"]) == converted_codec("webvtt", CONTAINERS["mov"]) == "mov_text"
+    assert converted_codec("mov_text", CONTAINERS["matroska"]) == "subrip"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import av
 import pytest
 
 from vidsr.events import Notice
+from vidsr.media.containers import CONTAINERS
 from vidsr.media.read.probe import probe
 from vidsr.media.write.copies import plan_copies
 from vidsr.media.write.tags import Labels, lost_tags, plan_tags
@@ -47,7 +48,7 @@ def labels(disposition=0, **tags):
     ],
 )
 def test_languages(container, language, written, lost):
-    plan = plan_tags(container, {}, {3: labels(language=language, title="T")})
+    plan = plan_tags(CONTAINERS[container], {}, {3: labels(language=language, title="T")})
     assert plan.labels[3].tags["language"] == written
     assert list(plan.lost_labels.get(3, ())) == lost
 
@@ -63,7 +64,7 @@ def test_languages(container, language, written, lost):
 )
 def test_what_a_stream_loses(container, lost):
     given = labels(Flag.default | Flag.forced | Flag.original | Flag.comment, title="T", foo="bar", encoder="x")
-    plan = plan_tags(container, {}, {0: labels(), 1: given})
+    plan = plan_tags(CONTAINERS[container], {}, {0: labels(), 1: given})
     assert plan.lost_labels == ({1: tuple(lost)} if lost else {})
 
 
@@ -81,17 +82,17 @@ PHONE = {
 
 @pytest.mark.parametrize("container", ["mp4", "mov", "matroska"])
 def test_tags_of_a_phone_are_kept(container):
-    plan = plan_tags(container, PHONE, {0: labels()})
+    plan = plan_tags(CONTAINERS[container], PHONE, {0: labels()})
     assert set(plan.file_tags) == {"make", "com.apple.quicktime.model", "location", "creation_time"}
     assert plan.lost_file_tags == ()
     assert plan.keeps_any_tag is (container != "matroska")
 
 
 def test_tags_that_players_look_for_come_before_others_in_mp4():
-    plan = plan_tags("mp4", {"title": "T", "foo": "bar"}, {0: labels()})
+    plan = plan_tags(CONTAINERS["mp4"], {"title": "T", "foo": "bar"}, {0: labels()})
     assert not plan.keeps_any_tag and plan.lost_file_tags == ("foo",)
-    assert not plan_tags("mp4", {"title": "T", "comment": "c"}, {0: labels()}).lost_file_tags
-    assert not plan_tags("mp4", {"foo": "bar"}, {0: labels(), 1: labels()}, unchecked=[1]).keeps_any_tag
+    assert not plan_tags(CONTAINERS["mp4"], {"title": "T", "comment": "c"}, {0: labels()}).lost_file_tags
+    assert not plan_tags(CONTAINERS["mp4"], {"foo": "bar"}, {0: labels(), 1: labels()}, unchecked=[1]).keeps_any_tag
 
 
 def test_case_and_rounding_are_no_loss():
@@ -136,7 +137,7 @@ def test_one_line_for_each_stream_and_one_for_the_file(make_clip, tmp_path):
     ],
 )
 def test_lines_of_real_files(shared_media, name, container, words):
-    assert [line for line in plan_copies(probe(shared_media / name), container).losses if words in line]
+    assert [line for line in plan_copies(probe(shared_media / name), CONTAINERS[container]).losses if words in line]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_lines_of_real_files(shared_media, name, container, words):
     ],
 )
 def test_no_tag_of_these_files_is_lost(shared_media, name, container):
-    plan = plan_copies(probe(shared_media / name), container).tags
+    plan = plan_copies(probe(shared_media / name), CONTAINERS[container]).tags
     assert plan.lost_file_tags == () and plan.lost_labels == {}
 
 
@@ -170,7 +171,7 @@ SOUND = [
 @pytest.mark.parametrize(("codec", "given", "container", "reason"), SOUND)
 def test_sound_is_copied_or_refused_never_changed(make_clip, look, tmp_path, codec, given, container, reason):
     clip = make_clip(f"in{given}", audio=codec)
-    plan = plan_copies(probe(clip.path), container)
+    plan = plan_copies(probe(clip.path), CONTAINERS[container])
     if reason is not None:
         assert plan.streams == () and len(plan.losses) == 1 and reason in plan.losses[0]
         return

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from vidsr.errors import DiskFullError, SourceError, TargetError, UsageError
-from vidsr.files import publish
 from vidsr.frames import ColorTags, FrameTime, PictureFormat, pixel_layout
 from vidsr.media.errors import target_errors
 from vidsr.media.write.encoders import find_encoder, fit_slices
@@ -248,16 +247,6 @@ def test_errors_that_are_not_the_targets_pass(tmp_path, error):
     with pytest.raises(type(error)) as caught, target_errors(tmp_path / "x.mp4"):
         raise error
     assert caught.value is error
-
-
-def test_publishing_replaces_once_the_bytes_are_on_the_disk(tmp_path, monkeypatch):
-    (tmp_path / "x.part").write_bytes(b"new")
-    (tmp_path / "x").write_bytes(b"old")
-    synced = []
-    monkeypatch.setattr("os.fsync", lambda handle: synced.append((tmp_path / "x").read_bytes()))
-    publish(tmp_path / "x.part", tmp_path / "x")
-    assert synced == [b"old"]
-    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("x", b"new")]
 
 
 LIMITED = """

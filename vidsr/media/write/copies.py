@@ -12,8 +12,8 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.stream import DataStream, Discard, Stream
 
+from vidsr.media.containers import Container
 from vidsr.media.read.probe import SourceInfo, is_cover, open_source
-from vidsr.media.sequence import IMAGE_SEQUENCE
 from vidsr.media.timecode import is_timecode, tagged_timecode
 from vidsr.media.write.subtitles import TextTrack, converted_codec
 from vidsr.media.write.tags import TagPlan, labels_of, plan_tags
@@ -59,17 +59,17 @@ class CopyPlan:
         return copies
 
 
-def plan_copies(source: SourceInfo, container: str) -> CopyPlan:
+def plan_copies(source: SourceInfo, container: Container) -> CopyPlan:
     """Find out what of the source's other streams a container takes.
 
     Args:
         source: where they come from.
-        container: FFmpeg's name of the format, e.g. "matroska".
+        container: where they are to go.
 
     Raises:
         SourceError: the source cannot be opened any more.
     """
-    if container == IMAGE_SEQUENCE:
+    if not container.holds_streams:
         return _plan_beside_pictures(source)
     streams, covers, losses, conversions = [], [], [], []
     converted: dict[int, str] = {}
@@ -85,7 +85,7 @@ def plan_copies(source: SourceInfo, container: str) -> CopyPlan:
                 conversions.append(f"{_describe(stream)} becomes {codec}: text, times, bold and italics stay")
             elif reason is not None:
                 losses.append(f"left out: {_describe(stream)}: {reason}")
-            elif is_cover(stream) and container == "matroska":
+            elif is_cover(stream) and container.covers == "attachment":
                 covers.append(stream.index)
             else:
                 streams.append(stream.index)
@@ -119,19 +119,20 @@ def _plan_beside_pictures(source: SourceInfo) -> CopyPlan:
     )
 
 
-def _plan_tags(original: InputContainer, video: int, streams: list[int], container: str) -> TagPlan:
+def _plan_tags(original: InputContainer, video: int, streams: list[int], container: Container) -> TagPlan:
     labels = {n: labels_of(original.streams[n], is_upscaled=n == video) for n in (video, *streams)}
     pictures = [n for n in streams if is_cover(original.streams[n]) or original.streams[n].type == "attachment"]
     return plan_tags(container, original.metadata, labels, unchecked=pictures)
 
 
-def _lost_tags(original: InputContainer, tags: TagPlan, container: str) -> list[str]:
+def _lost_tags(original: InputContainer, tags: TagPlan, container: Container) -> list[str]:
     lines = [
-        f"left out: {', '.join(names)} of {_describe(original.streams[index])}: {container} has no place for it"
+        f"left out: {', '.join(names)} of {_describe(original.streams[index])}: {container.name} has no place for it"
         for index, names in tags.lost_labels.items()
     ]
     if tags.lost_file_tags:
-        lines.append(f"left out: tags of the file: {', '.join(tags.lost_file_tags)}: {container} has no place for them")
+        names = ", ".join(tags.lost_file_tags)
+        lines.append(f"left out: tags of the file: {names}: {container.name} has no place for them")
     return lines
 
 
@@ -145,41 +146,41 @@ def _is_made_anew(stream: Stream, original: InputContainer) -> bool:
     return timecode is not None and any(timecode == tagged_timecode(v.metadata) for v in original.streams.video)
 
 
-def _why_not(stream: Stream, container: str) -> str | None:
+def _why_not(stream: Stream, container: Container) -> str | None:
     if isinstance(stream, DataStream):
         # GoPro's telemetry. Of other kinds FFmpeg's muxers lose the sample description or the whole track.
-        if container in ("mp4", "mov") and stream.name == "bin_data":
+        if container.telemetry and stream.name == "bin_data":
             return _trial(stream, container)
-        return f"{container} as FFmpeg writes it cannot hold {stream.name or 'this kind of data'}"
+        return f"{container.name} as FFmpeg writes it cannot hold {stream.name or 'this kind of data'}"
     if stream.type == "video" and not is_cover(stream):
         return "only the first video stream is upscaled"
-    if is_cover(stream) and container in ("mov", "matroska"):
-        return "mov cannot hold cover pictures" if container == "mov" else None  # there, any image goes
+    if is_cover(stream) and container.covers != "stream":
+        return f"{container.name} cannot hold cover pictures" if container.covers is None else None  # any image goes
     if stream.type == "attachment":
-        return None if container == "matroska" else f"{container} cannot hold attachments"
+        return None if container.attachments else f"{container.name} cannot hold attachments"
     return _trial(stream, container)
 
 
-def _converted(stream: Stream, container: str) -> str | None:
+def _converted(stream: Stream, container: Container) -> str | None:
     if stream.type != "subtitle" or stream.codec_context is None:
         return None
     return converted_codec(stream.codec_context.codec.canonical_name, container)
 
 
-def _trial(stream: Stream, container: str) -> str | None:
+def _trial(stream: Stream, container: Container) -> str | None:
     """What the container would fail with at its header: one stream must not cost the whole file."""
-    trial = av.open(io.BytesIO(), "w", format=container)
+    trial = av.open(io.BytesIO(), "w", format=container.name)
     try:
         if stream.codec_context is not None:
             codec = stream.codec_context.codec
             if not {codec.name, codec.canonical_name} & trial.supported_codecs:
-                return f"{container} cannot hold {codec.canonical_name}"
+                return f"{container.name} cannot hold {codec.canonical_name}"
         if stream.type not in ("video", "attachment"):
             _add_copy(trial, stream)
             trial.start_encoding()
     except (ValueError, av.error.FFmpegError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        return f"{container} cannot hold it ({reason})"
+        return f"{container.name} cannot hold it ({reason})"
     finally:
         with suppress(ValueError, av.error.FFmpegError):  # a file without packets may have no valid end
             trial.close()

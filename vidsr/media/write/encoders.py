@@ -20,8 +20,8 @@ from av.video.codeccontext import VideoCodecContext
 from vidsr.errors import UsageError
 from vidsr.frames import MATRIX_BT709, ColorTags, PictureFormat, PixelLayout, pixel_layout
 from vidsr.media.captions import CARRYING_CODECS
+from vidsr.media.containers import MATROSKA, Container
 from vidsr.media.formats import closest_format, closest_picture_layout
-from vidsr.media.sequence import IMAGE_SEQUENCE
 
 # Encoder options that say the quality in another way than crf; the default crf would win over them.
 _RATE_CONTROL = {"b", "cq", "global_quality", "lossless", "q", "qp", "qscale"}
@@ -32,8 +32,6 @@ os.environ.setdefault("SVT_LOG", "1")
 
 
 SegmentFormat = Literal["nut", "mov", "matroska", "pictures"]
-_PLAYED_CONTAINERS = frozenset({"mp4", "mov", "matroska"})
-_ALL_CONTAINERS = frozenset({"mp4", "mov", "matroska", "webm"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +39,18 @@ class Encoder:
     """One video encoder. Options not listed here keep FFmpeg's defaults."""
 
     name: str
+    codec: str  # FFmpeg's canonical name of what it writes; which containers hold that is in their rows
     summary: str
     crf: float | None = None  # default constant quality; None: the encoder has no such scale
     crf_range: tuple[float, float] = (0, 63)
     crf_option: str = "crf"
     preset: str | None = None  # default speed; None: no presets
     preset_option: str = "preset"
-    alpha_containers: frozenset[str] = _ALL_CONTAINERS  # where its formats with alpha, if any, keep it
+    alpha_beside_packets: bool = False  # for which not every container has a place
     alpha_settings: Mapping[str, str] = field(default_factory=dict)  # besides `settings`, for such a format
     alpha_segment_format: SegmentFormat | None = None  # instead of `segment_format`
     min_width: int = 1  # pixels; below it the encoder crashes or refuses
     even_sides: bool = True  # refuses odd sizes where chroma is subsampled
-    containers: frozenset[str] = _PLAYED_CONTAINERS
     segment_format: SegmentFormat = "nut"
     settings: Mapping[str, str] = field(default_factory=dict)
     # FFmpeg's name of what the encoder is given for a planar layout that it takes in another arrangement only.
@@ -93,6 +91,7 @@ class Encoder:
 _ENCODERS = (
     Encoder(
         name="libx264",
+        codec="h264",
         summary="H.264, plays everywhere",
         crf=17,
         crf_range=(0, 51),
@@ -100,6 +99,7 @@ _ENCODERS = (
     ),
     Encoder(
         name="libx265",
+        codec="hevc",
         summary="HEVC, smaller files, slower",
         min_width=64,  # x265 writes beyond its own memory in pictures of 48 pixels and less
         crf=19,
@@ -109,42 +109,41 @@ _ENCODERS = (
     ),
     Encoder(
         name="libsvtav1",
+        codec="av1",
         summary="AV1, smallest files",
         crf=24,
         preset="8",
-        containers=frozenset({"mp4", "matroska", "webm"}),
     ),
     Encoder(
         name="libvpx-vp9",
+        codec="vp9",
         summary="VP9, for WebM",
         crf=24,
         preset="4",
         preset_option="cpu-used",
-        # Alpha travels beside the packets, which NUT would damage and MP4 has no place for. Matroska's milliseconds
-        # are those of the target.
-        alpha_containers=frozenset({"matroska", "webm"}),
+        # NUT would damage alpha beside the packets. Matroska's milliseconds are those of all targets that keep it.
+        alpha_beside_packets=True,
         # Besides 4:2:0, alpha is "experimental" to FFmpeg: players that show it are rarer, nothing else.
         alpha_settings=MappingProxyType({"auto-alt-ref": "0", "strict": "experimental"}),
         alpha_segment_format="matroska",
         even_sides=False,
-        containers=frozenset({"mp4", "matroska", "webm"}),
         settings=MappingProxyType({"b": "0", "deadline": "good", "row-mt": "1"}),
     ),
     Encoder(
         name="ffv1",
+        codec="ffv1",
         summary="lossless, for archives",
         even_sides=False,
-        containers=frozenset({"matroska"}),
         # Slices are given because FFmpeg's own choice depends on the number of processors.
         settings=MappingProxyType({"level": "3", "g": "1", "slices": "16", "slicecrc": "1"}),
         samples=MappingProxyType({"gbrp": "bgr0", "gbrap": "bgra"}),
     ),
     Encoder(
         name="prores_ks",
+        codec="prores",
         summary="ProRes, for editing",
         even_sides=False,
         segment_format="mov",
-        containers=frozenset({"mov", "matroska"}),
     ),
 )
 
@@ -154,22 +153,22 @@ _USUAL_LAYOUT = PixelLayout(name="yuv420p", family="yuv", depth=8, chroma_shift_
 
 def _hardware(
     name: str,
+    codec: str,
     summary: str,
     quality_option: str,
     crf: float,
     samples: Mapping[str, str],
-    containers: frozenset[str] = _PLAYED_CONTAINERS,
     preset: str | None = None,
     **settings: str,
 ) -> Encoder:
     return Encoder(
         name=name,
+        codec=codec,
         summary=summary,
         crf=crf,
         crf_range=(0, 51),
         crf_option=quality_option,
         preset=preset,
-        containers=containers,
         settings=MappingProxyType(settings),
         samples=MappingProxyType(dict(samples)),
         only_samples=True,
@@ -178,14 +177,13 @@ def _hardware(
 
 _IN_8_BIT = {"yuv420p": "nv12"}
 _IN_8_AND_10_BIT = {"yuv420p": "nv12", "yuv420p10le": "p010le"}
-_AV1_CONTAINERS = frozenset({"mp4", "matroska", "webm"})
 _HARDWARE = (
-    _hardware("h264_nvenc", "H.264 on NVIDIA", "cq", 19, _IN_8_BIT, preset="p5", rc="vbr", b="0"),
-    _hardware("hevc_nvenc", "HEVC on NVIDIA", "cq", 21, _IN_8_AND_10_BIT, preset="p5", rc="vbr", b="0"),
-    _hardware("av1_nvenc", "AV1 on NVIDIA", "cq", 26, _IN_8_AND_10_BIT, _AV1_CONTAINERS, "p5", rc="vbr", b="0"),
-    _hardware("h264_qsv", "H.264 on Intel", "global_quality", 19, _IN_8_BIT, preset="slow"),
-    _hardware("hevc_qsv", "HEVC on Intel", "global_quality", 21, _IN_8_AND_10_BIT, preset="slow"),
-    _hardware("av1_qsv", "AV1 on Intel", "global_quality", 26, _IN_8_AND_10_BIT, _AV1_CONTAINERS, "slow"),
+    _hardware("h264_nvenc", "h264", "H.264 on NVIDIA", "cq", 19, _IN_8_BIT, preset="p5", rc="vbr", b="0"),
+    _hardware("hevc_nvenc", "hevc", "HEVC on NVIDIA", "cq", 21, _IN_8_AND_10_BIT, preset="p5", rc="vbr", b="0"),
+    _hardware("av1_nvenc", "av1", "AV1 on NVIDIA", "cq", 26, _IN_8_AND_10_BIT, "p5", rc="vbr", b="0"),
+    _hardware("h264_qsv", "h264", "H.264 on Intel", "global_quality", 19, _IN_8_BIT, preset="slow"),
+    _hardware("hevc_qsv", "hevc", "HEVC on Intel", "global_quality", 21, _IN_8_AND_10_BIT, preset="slow"),
+    _hardware("av1_qsv", "av1", "AV1 on Intel", "global_quality", 26, _IN_8_AND_10_BIT, "slow"),
 )
 ENCODERS = MappingProxyType({encoder.name: encoder for encoder in (*_ENCODERS, *_HARDWARE)})
 
@@ -193,10 +191,9 @@ ENCODERS = MappingProxyType({encoder.name: encoder for encoder in (*_ENCODERS, *
 def _pictures(name: str, summary: str, samples: Mapping[str, str], **settings: str) -> Encoder:
     return Encoder(
         name=name,
+        codec=name,
         summary=summary,
         even_sides=False,
-        containers=frozenset({IMAGE_SEQUENCE}),
-        alpha_containers=frozenset({IMAGE_SEQUENCE}),
         segment_format="pictures",
         settings=MappingProxyType(settings),
         samples=MappingProxyType(dict(samples)),
@@ -323,7 +320,7 @@ def configure(context: VideoCodecContext, codec: str, picture: PictureFormat, op
 
 def works_here(encoder: Encoder) -> bool:
     """Whether the encoder can be opened on this machine: hardware may be missing."""
-    layout = choose_layout(encoder, _USUAL_LAYOUT, None, "matroska")
+    layout = choose_layout(encoder, _USUAL_LAYOUT, None, MATROSKA)
     color = ColorTags(matrix=MATRIX_BT709, full_range=False, siting="left")
     picture = PictureFormat(width=256, height=256, layout=layout, color=color)
     try:
@@ -333,7 +330,7 @@ def works_here(encoder: Encoder) -> bool:
     return True
 
 
-def choose_layout(encoder: Encoder, source: PixelLayout, pix_fmt: str | None, container: str) -> PixelLayout:
+def choose_layout(encoder: Encoder, source: PixelLayout, pix_fmt: str | None, container: Container) -> PixelLayout:
     """The output's pixel format: the one asked for, else the one that keeps most of the source's.
 
     Formats with alpha are out where the container would not keep it.
@@ -343,7 +340,7 @@ def choose_layout(encoder: Encoder, source: PixelLayout, pix_fmt: str | None, co
     """
     if encoder.name in PICTURE_ENCODERS:
         return _choose_picture_layout(encoder, source, pix_fmt)
-    keeps_alpha = container in encoder.alpha_containers
+    keeps_alpha = container.alpha_beside_packets or not encoder.alpha_beside_packets
     offered = [name for name in _offered(encoder) if keeps_alpha or not _has_alpha(name)]
     if pix_fmt is None:
         layout = closest_format(source, offered)

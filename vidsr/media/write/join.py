@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
 from vidsr.errors import TargetError
-from vidsr.files import publish
+from vidsr.files import appearing
 from vidsr.frames import PictureFormat
-from vidsr.media.containers import CONTAINERS
+from vidsr.media.containers import Container, container_of
 from vidsr.media.errors import target_errors
 from vidsr.media.read.probe import ALPHA_MODE, SourceInfo, is_cover, open_source
 from vidsr.media.timecode import advance, rate_of, tagged_timecode
@@ -74,28 +75,23 @@ def join(
     Raises:
         TargetError, DiskFullError: it cannot be written. SourceError: the source went away.
     """
-    name = CONTAINERS[target.suffix.lower()]
-    try:
-        with open_source(source.header_file) as original, target_errors(target):
-            options = _mux_options(name, source, copies)
-            with av.open("file:" + os.fspath(part), "w", format=name, options=options) as out:
-                joining = _Join(segments, source, picture, copies, cut, original, out, on_notice)
-                fields = _video_fields(source, name, picture, sample_aspect_ratio)
-                num_frames = joining.run(fields, display_matrix, tags)
-            if name in ("matroska", "webm"):
-                with part.open("rb+") as file:
-                    write_fields(file, joining.title, fields)
-            publish(part, target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    container = container_of(target)
+    with open_source(source.header_file) as original, target_errors(target), appearing(target, part):
+        options = _mux_options(container, source, copies)
+        with av.open("file:" + os.fspath(part), "w", format=container.name, options=options) as out:
+            joining = _Join(segments, source, picture, copies, cut, original, out, container, on_notice)
+            fields = _video_fields(source, container, picture, sample_aspect_ratio)
+            num_frames = joining.run(fields, display_matrix, tags)
+        if container.picture_fields == "matroska":
+            with part.open("rb+") as file:
+                write_fields(file, joining.title, fields)
     return num_frames
 
 
-def _mux_options(container: str, source: SourceInfo, copies: CopyPlan) -> dict[str, str]:
-    if container not in ("mp4", "mov"):
+def _mux_options(container: Container, source: SourceInfo, copies: CopyPlan) -> dict[str, str]:
+    if not container.edit_lists:
         return {}
-    # Edit lists hold start offsets in this unit; the default of 1/1000 would round sound against picture.
+    # They hold start offsets in this unit; the default of 1/1000 would round sound against picture.
     scale = math.lcm(source.video.time_base.denominator, 48000)
     options = {
         "movflags": "+faststart+use_metadata_tags" if copies.tags.keeps_any_tag else "+faststart",
@@ -107,7 +103,7 @@ def _mux_options(container: str, source: SourceInfo, copies: CopyPlan) -> dict[s
 
 
 def _video_fields(
-    source: SourceInfo, container: str, picture: PictureFormat, sample_aspect_ratio: Fraction
+    source: SourceInfo, container: Container, picture: PictureFormat, sample_aspect_ratio: Fraction
 ) -> VideoFields:
     """What the container is to say of the picture, whether or not the stream says it, too."""
     layout = picture.layout
@@ -131,8 +127,10 @@ class _Join:
         cut: Cut,
         original: InputContainer,
         out: OutputContainer,
+        container: Container,
         on_notice: OnNotice,
     ) -> None:
+        self.container = container
         self.segments, self.source, self.picture, self.cut = segments, source, picture, cut
         self.copies, self.original, self.out, self.on_notice = copies, original, out, on_notice
         self.title = ""  # of the video track
@@ -140,14 +138,14 @@ class _Join:
     def run(self, fields: VideoFields, display_matrix: bytes | None, tags: dict[str, str]) -> int:
         stamps, delay = _presentation_order(self.segments, self.source.video.time_base)
         with _open_segment(self.segments[0]) as first:
-            video = add_video(self.out, first, fields)
+            video = add_video(self.out, self.container, first, fields)
         set_color(video.codec_context, self.picture)  # FFV1 and ProRes do not carry it in their packets
         video.codec_context.sample_aspect_ratio = fields.sample_aspect_ratio
-        if self.out.format.name in ("mp4", "mov"):  # a timecode track needs it and fails the file without
+        if self.container.timecode_tracks:  # one needs it and fails the file without
             video.codec_context.framerate = self._timecode_rate
         self.copies.tags.labels[self.source.video.stream_index].apply(video)
         _tag_alpha(video, self.picture)
-        if self.out.format.name in ("matroska", "webm"):
+        if self.container.picture_fields == "matroska":
             self.title = next((text for key, text in video.metadata.items() if key.lower() == "title"), "")
             video.metadata["title"] = placeholder(self.title)
         if display_matrix is not None:
@@ -173,10 +171,20 @@ class _Join:
     def _add_chapters(self, head: list[tuple[Fraction, AnyPacket]]) -> None:
         """Set the chapters where the pictures that they belong to will be."""
         shift = self.cut.shift
-        if self.out.format.name in ("matroska", "webm"):  # moves all streams, but not these, so that none is below zero
-            stamps = [p.pts * p.time_base for _, p in head if p.pts is not None and p.time_base is not None]
+        if self.container.starts_at_zero:
+            stamps = [
+                p.pts * p.time_base + self._lead(p) for _, p in head if p.pts is not None and p.time_base is not None
+            ]
             shift += min([*stamps, Fraction(0)])
         self.out.set_chapters(move_chapters(self.original.chapters(), self.cut.start, self.cut.stop, shift))
+
+    def _lead(self, packet: AnyPacket) -> Fraction:
+        """Seconds that packets of a track may begin below zero: what its decoder leaves out, where the file says so."""
+        stream, tick = packet.stream, self.container.tick
+        if not isinstance(stream, AudioStream) or tick is None or not stream.codec_context.sample_rate:
+            return Fraction(0)
+        delay = Fraction(stream.codec_context.delay, stream.codec_context.sample_rate)
+        return math.floor(delay / tick + Fraction(1, 2)) * tick
 
     @property
     def _timecode_rate(self) -> Fraction:
@@ -204,8 +212,8 @@ class _Join:
         base = self.source.video.time_base
         step = stamps[1] - stamps[0] if len(stamps) > 1 else 1
         last_duration = self._last_duration(stamps[-1]) or step
-        # These reckon the whole length from decoding times, of which the last is early where frames are reordered.
-        by_decoding_time = self.out.format.name in ("mp4", "mov")
+        # Of these the last is early where frames are reordered.
+        by_decoding_time = self.container.length_by_decoding_times
         first_dts = stamps[0] - delay * step
         for position, packet in enumerate(_packets_of(self.segments, base)):
             earlier = position - delay

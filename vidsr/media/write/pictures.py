@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from vidsr.errors import TargetError
-from vidsr.files import publish
+from vidsr.files import give_name, part_path, sync, sync_folder
 from vidsr.frames import FrameTime, Plane
 from vidsr.media.errors import target_errors
 from vidsr.media.formats import plane_view
@@ -79,14 +79,16 @@ class PictureWriter:
     def _save(self, packets: Iterable[Packet[av.VideoStream]]) -> None:
         for packet in packets:
             path = self._path / self._names.popleft()
-            part = path.with_name(f"{path.name}.part")
+            part = part_path(path)
             part.write_bytes(packet)
-            publish(part, path)
+            give_name(part, path)
 
     def close(self) -> None:
-        """Flush the encoder and the last files."""
+        """Flush the encoder and the last files; they are all on the disk then."""
         with target_errors(self._path):
             self._save(self._encoder.encode(None))
+            sync_folder(self._path)
+            sync_folder(self._path.parent)
             if self._names:
                 raise TargetError(f"{self._path}: {self._settings.codec} swallowed {len(self._names)} pictures")
 
@@ -119,13 +121,17 @@ def publish_pictures(folders: Iterable[Path], naming: Naming) -> int:
         for file in sorted(pictures, key=lambda file: pattern.number_of(file.name) or 0):
             is_counted = naming.offset is None
             target = pattern.file(1 + num_pictures) if is_counted else pattern.folder / file.name
-            part = folder / f"{file.name}.part"
+            part = part_path(file)
             with target_errors(target):
                 part.unlink(missing_ok=True)
                 try:
                     part.hardlink_to(file)
                 except OSError:  # a file system without links
                     shutil.copyfile(file, part)
+                    sync(part)
                 part.replace(target)
             num_pictures += 1
+    with target_errors(pattern.folder):
+        sync_folder(pattern.folder)
+        sync_folder(pattern.folder.parent)  # it may have been made for them
     return num_pictures

@@ -7,11 +7,11 @@ mark and readers that do not then agree.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
+from vidsr.files import appearing
 from vidsr.media.captions import CAPTION_KINDS, triplets
 from vidsr.media.timecode import timecode_of
 
@@ -53,10 +53,8 @@ def record_path(segment: Path) -> Path:
 
 def write_record(path: Path, frames: Iterable[tuple[int, bytes]]) -> None:
     """Keep (pts, caption triplets) of a segment's frames, safely on the disk."""
-    with path.open("w", encoding="ascii") as file:
+    with appearing(path) as part, part.open("w", encoding="ascii") as file:
         file.writelines(f"{pts} {captions.hex()}\n" for pts, captions in frames)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def read_record(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -25,7 +25,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vidsr.errors import UsageError
-from vidsr.files import publish
+from vidsr.files import part_path, publish
 from vidsr.frames import FrameTime, PictureFormat, Plane
 from vidsr.media.captions import CARRYING_CODECS, embed
 from vidsr.media.errors import target_errors
@@ -69,7 +69,7 @@ class SegmentWriter:
     def __init__(self, path: Path, settings: EncodeSettings) -> None:
         self.num_frames = 0
         self._path = path
-        self._part = path.with_name(path.name + ".part")
+        self._part = part_path(path)
         self._settings = settings
         self._last_pts = -1
         self._decoding_times: deque[int] = deque()

@@ -8,7 +8,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from vidsr.files import publish
+from vidsr.files import appearing
 from vidsr.media.errors import target_errors
 
 
@@ -18,14 +18,9 @@ def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
     Raises:
         TargetError, DiskFullError: it cannot be written.
     """
-    part = path.with_name(path.name + ".part")
     encoder = av.CodecContext.create("png", "w")
     assert isinstance(encoder, av.VideoCodecContext)
     encoder.width, encoder.height, encoder.pix_fmt = picture.shape[1], picture.shape[0], "rgb24"
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-    with target_errors(path):
-        try:
-            part.write_bytes(b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)]))
-            publish(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+    with target_errors(path), appearing(path) as part:
+        part.write_bytes(b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)]))

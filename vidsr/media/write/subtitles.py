@@ -22,10 +22,10 @@ from av.subtitles.codeccontext import SubtitleCodecContext
 from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
+from vidsr.media.containers import Container
 from vidsr.media.read.probe import open_source
 
 _PLAIN_TEXT_CODECS = frozenset({"subrip", "webvtt", "mov_text", "text"})  # ASS says more than any of them can
-_CODEC_OF_CONTAINER = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip", "webm": "webvtt"}
 _TIME_BASE = Fraction(1, 1000)  # of all these formats but MP4's, where it is one of many
 _SECONDS_OF_ENDLESS_CUE = 5  # the last one, if it has no duration
 _ASS_FIELDS = b"0,0,Default,,0,0,0,,"
@@ -40,13 +40,14 @@ class Cue:
     text: bytes
 
 
-def converted_codec(codec: str, container: str) -> str | None:
+def converted_codec(codec: str, container: Container) -> str | None:
     """The codec that a text subtitle becomes in a container that does not hold its own; None if it would lose much.
 
     Args:
-        codec, container: FFmpeg's canonical names, e.g. "subrip" and "mp4".
+        codec: FFmpeg's canonical name, e.g. "subrip".
+        container: where it is to go.
     """
-    return _CODEC_OF_CONTAINER.get(container) if codec in _PLAIN_TEXT_CODECS else None
+    return container.text_codec if codec in _PLAIN_TEXT_CODECS else None
 
 
 class TextTrack:

@@ -13,6 +13,8 @@ import av
 from av.packet import Packet
 from av.stream import Disposition, Stream
 
+from vidsr.media.containers import Container
+
 # What a muxer writes by itself, or what is true of the old file only.
 _ABOUT_THE_FILE = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
 _ABOUT_THE_PICTURES = frozenset({"encoder", "alpha_mode", "stereo_mode"})  # the join says these of the new ones
@@ -68,20 +70,20 @@ class TagPlan:
 
 
 def plan_tags(
-    container: str, file_tags: Mapping[str, str], labels: Mapping[int, Labels], unchecked: Collection[int] = ()
+    container: Container, file_tags: Mapping[str, str], labels: Mapping[int, Labels], unchecked: Collection[int] = ()
 ) -> TagPlan:
     """Choose how tags are written, so that most are kept, and find out what is lost.
 
     Args:
-        container: FFmpeg's name of the format.
+        container: which is to keep them.
         file_tags: of the source.
         labels: of the streams that the target will have, by any index.
         unchecked: indices of cover pictures and attachments, whose labels are not tried.
     """
     file_tags = {k: v for k, v in file_tags.items() if k.lower() not in _ABOUT_THE_FILE and not _is_echo(k, file_tags)}
     checked = [index for index in labels if index not in unchecked]
-    keeps_any_tag = container == "mov" or (
-        container == "mp4"
+    keeps_any_tag = container.tags == "keys" or (
+        container.tags == "few or keys"
         and not unchecked  # covers are only written beside the usual tags
         and not any(key.lower() in _TAGS_OF_PLAYERS for key in file_tags)
         and bool(lost_tags(file_tags, read_back(container, file_tags, [_NO_LABELS], {})[0]))
@@ -106,22 +108,22 @@ def _is_echo(key: str, tags: Mapping[str, str]) -> bool:
 
 
 def read_back(
-    container: str, file_tags: Mapping[str, str], labels: Sequence[Labels], options: Mapping[str, str]
+    container: Container, file_tags: Mapping[str, str], labels: Sequence[Labels], options: Mapping[str, str]
 ) -> tuple[dict[str, str], list[Labels]]:
     """What is read from a file that was written with these labels, on streams that stand in for the real ones.
 
     Args:
-        container: FFmpeg's name of the format.
+        container: which is to keep them.
         file_tags: of the file.
         labels: of its streams.
         options: of the muxer.
     """
     memory = io.BytesIO()
-    with av.open(memory, "w", format=container, options=dict(options)) as out:
+    with av.open(memory, "w", format=container.name, options=dict(options)) as out:
         out.metadata.update(_without_timecode(file_tags))
         streams = []
         for label in labels:
-            stream = out.add_mux_stream("vp8" if container == "webm" else "mpeg4", rate=25, width=16, height=16)
+            stream = out.add_mux_stream(container.stand_in_codec, rate=25, width=16, height=16)
             stream.time_base = Fraction(1, 1000)
             stream.metadata.update(_without_timecode(label.tags))
             stream.disposition = Disposition(label.disposition & ~_NOT_COMPARED)
@@ -138,7 +140,9 @@ def read_back(
         return dict(given.metadata), found
 
 
-def _with_writable_languages(container: str, labels: Sequence[Labels], options: Mapping[str, str]) -> list[Labels]:
+def _with_writable_languages(
+    container: Container, labels: Sequence[Labels], options: Mapping[str, str]
+) -> list[Labels]:
     """The labels with each language that the container drops replaced by its other code, where that one is kept."""
     _, found = read_back(container, {}, labels, options)
     twins = []

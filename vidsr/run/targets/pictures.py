@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidsr.errors import TargetError, TargetExistsError, UsageError
-from vidsr.media.containers import CONTAINERS
+from vidsr.media.containers import CONTAINERS_BY_SUFFIX
 from vidsr.media.read.probe import SourceInfo
 from vidsr.media.sequence import PICTURE_SUFFIXES, Pattern, parse_pattern
 from vidsr.media.write.encoders import PICTURE_ENCODERS
@@ -100,8 +100,9 @@ def check_pictures(pictures: Pattern, source: SourceInfo, first: int, last: int,
 
 def _codec(source: SourceInfo, target: Path | None, options: UpscaleOptions) -> str | None:
     chosen = options.codec if options.codec in PICTURE_ENCODERS else None
-    if target is not None and target.suffix.lower() in (*PICTURE_SUFFIXES, *CONTAINERS) and not is_folder(target):
-        codec = PICTURE_SUFFIXES.get(target.suffix.lower())
+    suffix = "" if target is None else target.suffix.lower()
+    if target is not None and suffix in (*PICTURE_SUFFIXES, *CONTAINERS_BY_SUFFIX) and not is_folder(target):
+        codec = PICTURE_SUFFIXES.get(suffix)
         if codec is None and chosen is not None:
             raise UsageError(
                 f"{target}: is a video's name; for {chosen} name a folder, or shot.%04d{_SUFFIXES[chosen]}"

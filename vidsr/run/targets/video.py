@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from vidsr.errors import TargetError, TargetExistsError, UsageError
-from vidsr.media.containers import CONTAINERS, CONTAINERS_BY_OPTION, container_of
+from vidsr.media.containers import CONTAINERS, CONTAINERS_BY_OPTION, CONTAINERS_BY_SUFFIX, MATROSKA, container_of
 from vidsr.media.write.encoders import Encoder
 from vidsr.options.upscale import UpscaleOptions
 
@@ -27,19 +27,19 @@ def possible_targets(source: Path, target: Path | None, encoder: Encoder, option
     """
     wanted = options.container
     if target is not None and not is_folder(target):
-        if wanted not in (None, "auto") and container_of(target) != CONTAINERS_BY_OPTION[wanted]:
+        if wanted not in (None, "auto") and container_of(target) is not CONTAINERS_BY_OPTION[wanted]:
             raise UsageError(f"{target}: its suffix and container {wanted} contradict each other; leave one out")
         check_container(target, encoder)
         return [target]
     usual = default_target(source, options)
     usual = usual if target is None else target / usual.name
-    suffixes = [usual.suffix, *(suffix for suffix in (".mp4", ".mov", ".mkv", ".webm") if suffix != usual.suffix)]
-    fitting = [usual.with_suffix(s) for s in suffixes if CONTAINERS[s.lower()] in encoder.containers]
+    suffixes = dict.fromkeys([usual.suffix, *(container.suffixes[0] for container in CONTAINERS.values())])
+    fitting = [path for path in map(usual.with_suffix, suffixes) if container_of(path).holds(encoder.codec)]
     if wanted == "auto":
         return fitting
     if wanted is None:
         return fitting[:1]
-    named = usual.with_suffix(f".{wanted}")
+    named = usual.with_suffix(CONTAINERS_BY_OPTION[wanted].suffixes[0])
     check_container(named, encoder)
     return [named]
 
@@ -54,7 +54,8 @@ def default_target(source: Path, options: UpscaleOptions) -> Path:
     else:
         size = f"{options.height}p"
     suffix = source.suffix.lower()
-    suffix = suffix if suffix in (".mp4", ".m4v", ".mov", ".mkv") else ".mkv"
+    own = CONTAINERS_BY_SUFFIX.get(suffix)
+    suffix = suffix if own is not None and own.stays else MATROSKA.suffixes[0]
     stem = source.name if source.is_dir() else source.stem
     return source.with_name(f"{stem}_{size}{suffix}")
 
@@ -95,9 +96,8 @@ def check_container(target: Path, encoder: Encoder) -> None:
     Raises:
         UsageError: with the suffixes that do.
     """
-    container = container_of(target)
-    if container not in encoder.containers:
-        fitting = [suffix for suffix, name in CONTAINERS.items() if name in encoder.containers]
+    if not container_of(target).holds(encoder.codec):
+        fitting = [suffix for suffix, container in CONTAINERS_BY_SUFFIX.items() if container.holds(encoder.codec)]
         raise UsageError(f"{target}: {target.suffix} does not hold {encoder.name}; use {' or '.join(fitting)}")
 
 
