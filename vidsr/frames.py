@@ -89,10 +89,6 @@ class PixelLayout:
     is_float: bool = False  # samples are linear light, 0 black and 1 white, and may lie outside
 
     @property
-    def num_planes(self) -> int:
-        return (1 if self.family == "gray" else 3) + self.has_alpha
-
-    @property
     def dtype(self) -> SampleType:
         if self.is_float:
             return np.float16 if self.depth == 16 else np.float32

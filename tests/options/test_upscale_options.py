@@ -9,7 +9,7 @@ import pytest
 
 from vidsr.errors import UsageError
 from vidsr.options.upscale import SPECS, UpscaleOptions
-from vidsr.options.values import parse_point, parse_scale, parse_size
+from vidsr.options.values import parse_fraction, parse_point, parse_size
 
 FIELDS = [field.name for field in dataclasses.fields(UpscaleOptions)]
 
@@ -101,13 +101,13 @@ def test_every_field_says_what_it_means(name):
     ("text", "value"), [("2", 2), ("1.5", Fraction(3, 2)), ("4/3", Fraction(4, 3)), (" 1.1 ", Fraction(11, 10))]
 )
 def test_parses_a_scale_exactly(text, value):
-    assert parse_scale(text) == value
+    assert parse_fraction("scale", text) == value
 
 
 @pytest.mark.parametrize("text", ["", "two", "4/0", "nan", "2x"])
 def test_refuses_what_is_no_scale(text):
     with pytest.raises(UsageError, match=r"write a number such as 2, 1\.5 or 4/3"):
-        parse_scale(text)
+        parse_fraction("scale", text)
 
 
 @pytest.mark.parametrize("text", ["1920x1080", " 1920 x 1080 ", "1920×1080"])

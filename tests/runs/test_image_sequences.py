@@ -410,9 +410,8 @@ def test_the_command_line(tmp_path, capsys):
     assert code == 0 and (tmp_path / "o.mkv").is_file(), output
     code, output = run("probe", tmp_path / "in", "--json")
     facts = json.loads(output)
-    assert (
-        facts["time_stamps"] == "numbers 1 to 3 of a.%04d.png; frame 2 is missing" and facts["frames_from_index"] == 2
-    )
+    assert (facts["first_number"], facts["last_number"], facts["frames_from_index"]) == (1, 3, 2)
+    assert "numbers 1 to 3 of a.%04d.png; frame 2 is missing" in run("probe", tmp_path / "in")[1]
     code, output = run("upscale", tmp_path / "in", tmp_path / "in_2x", "-o", tmp_path / "both", *plain)
     assert code == 0 and names(tmp_path / "both") == ["in_2x", "in_2x_2x"], output
     (tmp_path / "in" / "clip.mp4").write_bytes(b"")

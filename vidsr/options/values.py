@@ -77,13 +77,8 @@ def is_switch(value: object) -> str | None:
     return None if isinstance(value, bool) else "true or false"
 
 
-def parse_scale(text: str) -> Fraction:
-    """'2', '1.5' or '4/3' as an exact fraction."""
-    return parse_fraction("scale", text)
-
-
 def parse_fraction(name: str, value: object) -> Fraction:
-    """A number as it is written: 1.1 is 11/10."""
+    """'2', '1.5' or '4/3' as an exact fraction; 1.1 is meant as it is written, 11/10."""
     try:
         return value if isinstance(value, Fraction) else Fraction(str(value).strip())
     except (ValueError, ZeroDivisionError):
