@@ -17,8 +17,9 @@ from vidsr.engines.base import EngineInfo, Work
 from vidsr.engines.torch import peak_bytes_per_pixel
 from vidsr.errors import DeviceError
 from vidsr.models.compact.network import SRVGGNetCompact
-from vidsr.models.loading import Network
-from vidsr.models.rrdb.network import NEGATIVE_SLOPE, RESIDUAL_WEIGHT, ResidualDenseBlock, RRDBNet, pad_to_multiple
+from vidsr.models.graph import pad_to_multiple
+from vidsr.models.network import Network
+from vidsr.models.rrdb.network import NEGATIVE_SLOPE, RESIDUAL_WEIGHT, ResidualDenseBlock, RRDBNet
 
 _UNIT_NAMES = {"CPU": "processor", "GPU": "graphics unit"}
 # What OpenVINO and the libraries below it say when memory runs out; it has no exception type of its own.

@@ -17,8 +17,9 @@ from vidsr.engines.base import EngineInfo, Work
 from vidsr.engines.winograd_plan import FLOATS, LayerSpec, NetworkSpec, PictureSpec, plan_of, pointer
 from vidsr.errors import DeviceError, UsageError
 from vidsr.models.compact.network import SRVGGNetCompact
-from vidsr.models.loading import Network
-from vidsr.models.rrdb.network import RRDBNet, pad_to_multiple
+from vidsr.models.graph import pad_to_multiple
+from vidsr.models.network import Network
+from vidsr.models.rrdb.network import RRDBNet
 
 _LIBRARY = Path(__file__).with_name("_winograd.so")
 _VERSION = 1  # of native/winograd/interface.cpp
