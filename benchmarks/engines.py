@@ -28,7 +28,7 @@ from vidsr.measure.peak import describe, multiply_peak
 from vidsr.measure.scene import Scene
 from vidsr.measure.tables import spread_text, table, write_block
 from vidsr.measure.tune import network_of
-from vidsr.models.loading import Network
+from vidsr.models.network import Network
 from vidsr.options.values import parse_size
 
 _MODELS = "realesr-animevideov3,RealESRGAN_x4plus_anime_6B,RealESRGAN_x4plus"

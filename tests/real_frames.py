@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from vidsr.models.catalogue import find_model
-from vidsr.models.loading import Network, load_network
+from vidsr.models.loading import load_network
+from vidsr.models.network import Network
 from vidsr.models.weights_store import locate
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "clip.mp4"

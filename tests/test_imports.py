@@ -28,11 +28,17 @@ LADDER = [
 ]
 # Rooms of one row that build on each other, in this direction only.
 WITHIN_A_ROW = {("frames", "errors"), ("files", "errors")}
+# Each folder of models/ is one: what is beside them, and above, knows networks by the table and by their graphs.
+FAMILIES = tuple(f"models.{path.parent.name}" for path in sorted(ROOT.glob("models/*/__init__.py")))
 # What lies in the first imports nothing of the others, whatever the ladder says.
 APART = [
     ("media.survey", ("media.read", "media.write")),  # a second opinion that shared their code would share their faults
     ("media.read", ("media.write",)),
     ("judge", ("media.read", "media.write")),
+    *((room, (*FAMILIES, "models.foreign")) for room in ("engines", "inference", "run", "measure", "report", "cli")),
+    ("models.loading", FAMILIES),
+    ("models.ncnn_files", FAMILIES),
+    ("models.graph", FAMILIES),
     ("pipeline", ("options",)),  # threads, segments and a journal, whatever is asked for
 ]
 

@@ -17,7 +17,8 @@ from vidsr import UpscaleOptions
 from vidsr.devices.names import device_name, settle
 from vidsr.engines.table import ENGINES, RunPrecision
 from vidsr.inference.upscaler import Upscaler
-from vidsr.models.loading import Network, save_safetensors
+from vidsr.models.loading import save_safetensors
+from vidsr.models.network import Network
 from vidsr.run.frame_worker import batch_size
 from vidsr.run.prepare import Prepared, prepare
 

@@ -16,7 +16,8 @@ from vidsr.engines.torch import TorchEngine
 from vidsr.measure.tables import table
 from vidsr.models import weights_store
 from vidsr.models.catalogue import CATALOGUE
-from vidsr.models.loading import Network, load_network
+from vidsr.models.loading import load_network
+from vidsr.models.network import Network
 
 _SIZES = ((96, 64), (81, 57))  # width and height: odd sides are the harder ones
 _NUM_CALLS = 3  # what is recorded is replayed from the third on

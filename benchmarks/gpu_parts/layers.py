@@ -18,7 +18,7 @@ from gpu_parts.steps import Figures, Part, Step
 from gpu_parts.timing import median_seconds
 from vidsr.engines.torch import TorchEngine
 from vidsr.measure.tables import number_text, table
-from vidsr.models.loading import Network
+from vidsr.models.network import Network
 
 # By the bytes that an implicit product fetches for each tap: 228 of 989 TFLOP/s, weighted over a dense block.
 PREDICTED_SHARE = 0.23

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from vidsr.models.compact.network import SRVGGNetCompact
+from vidsr.models.families import faster
 from vidsr.models.rrdb.folded import FoldedRRDBNet, FoldedUpsampling, SharingDenseBlock, fold, phase_weights
 from vidsr.models.rrdb.network import ResidualDenseBlock, RRDBNet
 
@@ -80,4 +81,6 @@ def test_what_has_no_nearest_stays_itself(make_rrdb):
     shuffling = make_rrdb(4, upsampler="pixelshuffle")
     without_doubling = RRDBNet(scale=1, num_blocks=1, num_features=4, growth_channels=4, fold=1)
     for network in (compact, shuffling, without_doubling):
-        assert fold(network, sharing=True) is network
+        assert faster(network, half=False) is network
+    assert isinstance(faster(make_rrdb(4), half=False).body[0].rdb1, SharingDenseBlock)
+    assert isinstance(faster(make_rrdb(4), half=True).body[0].rdb1, ResidualDenseBlock)

@@ -90,7 +90,7 @@ def convert(
     output: Annotated[Path, typer.Argument(help="The .safetensors file to write.", show_default=False)],
 ) -> None:
     """Convert any checkpoint that vidsr reads to safetensors."""
-    from vidsr.models.foreign import ForeignNetwork  # torch takes seconds to import
+    from vidsr.models.families import FAMILIES, family_of  # torch takes seconds to import
     from vidsr.models.loading import load_network, save_safetensors
 
     if output.suffix != ".safetensors":
@@ -101,8 +101,8 @@ def convert(
     if weights is None:
         raise WeightsError(f"{name} has no weights on this machine; `vidsr models fetch {name}` downloads them")
     network = load_network(weights)
-    if isinstance(network, ForeignNetwork):
-        raise UsageError(f"{name}: only RRDBNet and SRVGGNetCompact are converted")
+    if family_of(network) is None:
+        raise UsageError(f"{name}: only {' and '.join(family.name for family in FAMILIES)} are converted")
     save_safetensors(network, output)
     print(f"wrote {output}: {type(network).__name__}, {network.num_parameters} parameters")
 

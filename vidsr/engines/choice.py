@@ -11,7 +11,7 @@ from vidsr.engines.base import Engine
 from vidsr.engines.measured import Measurement
 from vidsr.engines.table import ENGINES, EngineRow, RunPrecision, find_engine
 from vidsr.errors import UsageError
-from vidsr.models.loading import Network
+from vidsr.models.network import Network
 
 # The default stays where another is faster by less than timings waver.
 _WORTH_A_CHANGE = 1.03

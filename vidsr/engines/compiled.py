@@ -17,7 +17,7 @@ from torch import Tensor
 from vidsr.devices.memory import memory_errors
 from vidsr.engines.base import EngineInfo, Work
 from vidsr.engines.torch import TorchEngine
-from vidsr.models.loading import Network
+from vidsr.models.network import Network
 
 
 class CompiledEngine:

@@ -15,7 +15,7 @@ from vidsr.devices.memory import memory_errors
 from vidsr.engines.base import EngineInfo, Work
 from vidsr.engines.recording import CudaRecorder, Record, Recordings
 from vidsr.engines.torch import TorchEngine
-from vidsr.models.loading import Network
+from vidsr.models.network import Network
 
 
 class CudaGraphEngine:

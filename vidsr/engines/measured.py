@@ -12,7 +12,7 @@ import torch
 from vidsr.cache import cache_folder, keep_entry, read_entries
 from vidsr.devices.names import machine_name
 from vidsr.engines.gate import Closeness
-from vidsr.models.loading import Network
+from vidsr.models.network import Network
 
 # Devices times networks times precisions; the oldest go when there are more.
 _MAX_ENTRIES = 200

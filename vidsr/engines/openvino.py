@@ -1,7 +1,4 @@
-"""Networks on OpenVINO, for Intel's processors and their graphics units; an optional extra.
-
-The network is written down in OpenVINO's own operations: nothing is traced or converted, so any size is one model.
-"""
+"""Networks on OpenVINO, for Intel's processors and their graphics units; an optional extra."""
 
 from __future__ import annotations
 
@@ -10,15 +7,16 @@ from functools import cache, partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vidsr.devices.memory import memory_errors
 from vidsr.engines.base import EngineInfo, Work
+from vidsr.engines.openvino_model import build_model, cannot_lower
 from vidsr.engines.torch import peak_bytes_per_pixel
 from vidsr.errors import DeviceError
-from vidsr.models.compact.network import SRVGGNetCompact
-from vidsr.models.loading import Network
-from vidsr.models.rrdb.network import NEGATIVE_SLOPE, RESIDUAL_WEIGHT, ResidualDenseBlock, RRDBNet, pad_to_multiple
+from vidsr.models.families import describe
+from vidsr.models.graph import pad_to_multiple
+from vidsr.models.network import Network
 
 _UNIT_NAMES = {"CPU": "processor", "GPU": "graphics unit"}
 # What OpenVINO and the libraries below it say when memory runs out; it has no exception type of its own.
@@ -31,7 +29,7 @@ class OpenVinoEngine:
     """Runs a network on one unit that OpenVINO knows; pictures come from main memory and go back to it.
 
     Args:
-        network: an RRDBNet or SRVGGNetCompact.
+        network: one that `supports` has nothing against.
         device: the CPU.
         precision: fp32; OpenVINO would take bf16 by itself where the processor has it, which is 48 to 58 dB off.
         num_threads: of the processor; None: all.
@@ -47,16 +45,18 @@ class OpenVinoEngine:
         num_threads: int | None = None,
         unit: Literal["CPU", "GPU"] = "CPU",
     ) -> None:
+        graph = describe(network)
+        assert graph is not None
         config: dict[str, object] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if unit == "CPU" and num_threads is not None:
             config["INFERENCE_NUM_THREADS"] = num_threads
-        self._compile = partial(_core().compile_model, build_model(network), unit, config)
+        self._compile = partial(_core().compile_model, build_model(graph, type(network).__name__), unit, config)
         try:
             self._request: Any = self._compile().create_infer_request()
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise DeviceError(f"OpenVINO cannot use its {unit}: {reason}; try --engine auto") from error
-        self._align_px = network.align_px
+        self._multiple_px = graph.multiple_px
         self._info = EngineInfo(
             engine="openvino" if unit == "CPU" else "openvino-gpu",
             device=device,
@@ -76,7 +76,7 @@ class OpenVinoEngine:
         num_frames, _, height, width = rgb_nchw.shape
         scale = self._info.scale
         with memory_errors(self._info.device, f"{num_frames} frames of {width}x{height}", _MEMORY_WORDS):
-            out_nchw = self._infer(pad_to_multiple(rgb_nchw, self._align_px).contiguous())
+            out_nchw = self._infer(pad_to_multiple(rgb_nchw, self._multiple_px).contiguous())
             return out_nchw[..., : height * scale, : width * scale].contiguous()
 
     def as_one_launch(self, work: Work, recordable: Work) -> Work:
@@ -147,104 +147,5 @@ def why_absent(unit: Literal["CPU", "GPU"] = "CPU") -> str | None:
 
 def supports(network: Network) -> str | None:
     """Why a network cannot be run; None: it can."""
-    if isinstance(network, (RRDBNet, SRVGGNetCompact)):
-        return None
-    return f"it knows RRDBNet and SRVGGNetCompact, not {type(network).__name__}"
-
-
-def build_model(network: Network) -> Any:
-    """The network as an `openvino.Model` from float32 (N, 3, H, W) to (N, 3, H * scale, W * scale), any N.
-
-    H and W are multiples of the network's `align_px`.
-    """
-    import openvino
-    from openvino import opset13 as op
-
-    x = op.parameter(openvino.PartialShape([-1, 3, -1, -1]), openvino.Type.f32)
-    if isinstance(network, SRVGGNetCompact):
-        out = _compact(network, x)
-    else:
-        assert isinstance(network, RRDBNet)
-        out = _rrdb(network, x)
-    return openvino.Model([out], [x], type(network).__name__)
-
-
-def _compact(network: SRVGGNetCompact, x: Any) -> Any:
-    from openvino import opset13 as op
-
-    y = x
-    for layer in network.body:
-        y = op.prelu(y, _constant(layer.weight)) if isinstance(layer, nn.PReLU) else _conv(y, layer)
-    return op.add(op.depth_to_space(y, "depth_first", network.scale), _nearest(x, network.scale))
-
-
-def _rrdb(network: RRDBNet, x: Any) -> Any:
-    from openvino import opset13 as op
-
-    if network.align_px > 1:
-        x = op.space_to_depth(x, "depth_first", network.align_px)
-    first = _conv(x, network.conv_first)
-    y = first
-    for rrdb in network.body:
-        block = y
-        for dense_block in rrdb.children():
-            y = _dense_block(dense_block, y)
-        y = op.add(op.multiply(y, _scalar(RESIDUAL_WEIGHT)), block)
-    y = op.add(_conv(y, network.conv_body), first)
-    if network.upsampler_kind == "pixelshuffle":
-        for layer in network.upsampler:
-            if isinstance(layer, nn.Conv2d):
-                y = _activate(op.depth_to_space(_conv(y, layer), "depth_first", 2))
-    else:
-        for conv in network.upsampling_convs:
-            y = _activate(_conv(_nearest(y, 2), conv))
-    return _conv(_activate(_conv(y, network.conv_hr)), network.conv_last)
-
-
-def _dense_block(block: nn.Module, x: Any) -> Any:
-    from openvino import opset13 as op
-
-    assert isinstance(block, ResidualDenseBlock)
-    seen = [x]
-    for conv in (block.conv1, block.conv2, block.conv3, block.conv4):
-        seen.append(_activate(_conv(_joined(seen), conv)))
-    return op.add(op.multiply(_conv(_joined(seen), block.conv5), _scalar(RESIDUAL_WEIGHT)), x)
-
-
-def _joined(parts: list[Any]) -> Any:
-    from openvino import opset13 as op
-
-    return op.concat(parts, 1) if len(parts) > 1 else parts[0]
-
-
-def _conv(x: Any, layer: nn.Module) -> Any:
-    from openvino import opset13 as op
-
-    assert isinstance(layer, nn.Conv2d) and layer.bias is not None
-    y = op.convolution(x, _constant(layer.weight), [1, 1], [1, 1], [1, 1], [1, 1])
-    return op.add(y, _constant(layer.bias.view(1, -1, 1, 1)))
-
-
-def _activate(x: Any) -> Any:
-    from openvino import opset13 as op
-
-    return op.prelu(x, _scalar(NEGATIVE_SLOPE))
-
-
-def _nearest(x: Any, scale: int) -> Any:
-    import numpy as np
-    from openvino import opset13 as op
-
-    factors, axes = np.full(2, scale, np.float32), np.array([2, 3], np.int64)
-    how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    return op.interpolate(x, factors, "nearest", "scales", axes=axes, **how)
-
-
-def _constant(values: Tensor) -> Any:
-    from openvino import opset13 as op
-
-    return op.constant(values.detach().to(torch.float32).contiguous().numpy())
-
-
-def _scalar(value: float) -> Any:
-    return _constant(torch.tensor([value], device="cpu"))
+    graph = describe(network)
+    return f"nothing is known of what a {type(network).__name__} does" if graph is None else cannot_lower(graph)

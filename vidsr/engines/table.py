@@ -15,7 +15,7 @@ from vidsr.engines import compiled, graphs, openvino, winograd
 from vidsr.engines.base import Engine
 from vidsr.engines.torch import TorchEngine
 from vidsr.errors import UsageError
-from vidsr.models.loading import Network
+from vidsr.models.network import Network
 from vidsr.version import __version__
 
 RunPrecision = Literal["fp32", "fp16"]

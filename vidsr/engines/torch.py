@@ -12,15 +12,11 @@ from torch import Tensor
 
 from vidsr.devices.memory import memory_errors
 from vidsr.engines.base import EngineInfo, Work
-from vidsr.models.compact.network import SRVGGNetCompact
-from vidsr.models.loading import Network
+from vidsr.models.families import faster
+from vidsr.models.network import Network
 from vidsr.models.padded import pad_ends
-from vidsr.models.rrdb.folded import fold
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
-# Peak memory in feature maps of 64 channels at the network's largest resolution, measured on the CPU: 1.1 kB per
-# input pixel for animevideov3, which computes at the input's size, 15 kB for x4plus, which ends at the output's.
-_COMPACT_MAPS, _RRDB_MAPS = 5, 4
 # CUDA's kernels count the samples of a tensor in 32 bits, or take slower ways beyond. The hundredth is for the row and
 # column by which the phases of a folded upsampling are larger than the picture.
 _MOST_SAMPLES = 0.99 * 2**31
@@ -48,11 +44,11 @@ class TorchEngine:
         if num_threads is not None:
             torch.set_num_threads(num_threads)
         self._dtype = _DTYPES[precision]
-        folded = fold(network, sharing=precision == "fp32")
+        prepared = faster(network, half=precision == "fp16")
         if pads_ends:
-            folded = pad_ends(folded)
+            prepared = pad_ends(prepared)
         # Channels last is what tensor cores want, and on the CPU 10 to 20 % faster than planes.
-        self._network = folded.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = prepared.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._info = EngineInfo(
             engine="torch",
             device=device,
@@ -87,14 +83,12 @@ class TorchEngine:
 
 def peak_bytes_per_pixel(network: Network, dtype: torch.dtype) -> int:
     """What a network takes at most, in bytes per input pixel and frame."""
-    num_maps = _COMPACT_MAPS if isinstance(network, SRVGGNetCompact) else _RRDB_MAPS * network.scale**2
-    return 64 * num_maps * dtype.itemsize
+    return network.peak_samples * dtype.itemsize
 
 
 def most_pixels(network: Network) -> int:
     """Input pixels, over all frames, up to which the largest tensor of a network can be counted in 32 bits."""
-    num_maps = 1 if isinstance(network, SRVGGNetCompact) else network.scale**2
-    return int(_MOST_SAMPLES / (64 * num_maps))
+    return int(_MOST_SAMPLES / network.largest_samples)
 
 
 @cache

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from vidsr.devices.memory import memory_errors
 from vidsr.devices.threads import threads_of_engine
 from vidsr.engines.base import EngineInfo, Work
+from vidsr.engines.winograd_layers import NotLoweredError, lower
 from vidsr.engines.winograd_plan import FLOATS, LayerSpec, NetworkSpec, PictureSpec, plan_of, pointer
 from vidsr.errors import DeviceError, UsageError
-from vidsr.models.compact.network import SRVGGNetCompact
-from vidsr.models.loading import Network
-from vidsr.models.rrdb.network import RRDBNet, pad_to_multiple
+from vidsr.models.families import describe
+from vidsr.models.graph import pad_to_multiple
+from vidsr.models.network import Network
 
 _LIBRARY = Path(__file__).with_name("_winograd.so")
 _VERSION = 1  # of native/winograd/interface.cpp
@@ -30,9 +31,10 @@ _PLANNED_HEIGHT_PX = 480
 
 
 class WinogradEngine:
-    """Runs an RRDBNet or an SRVGGNetCompact on the CPU. Calls from several threads wait for each other.
+    """Runs a network on the CPU. Calls from several threads wait for each other.
 
     Args:
+        network: one that `supports` has nothing against.
         num_threads: of this engine, which workers on the CPU share; None is as many as PyTorch uses in the thread
             that calls. The result is the same with any number.
         instruction_set: avx512, avx2 or portable; None is the best that this processor has.
@@ -65,14 +67,15 @@ class WinogradEngine:
             raise DeviceError(f"the winograd engine cannot run this: {reason}; use the torch engine")
         if device.type != "cpu" or precision != "fp32":
             raise DeviceError(f"the winograd engine computes in fp32 on the CPU, not in {precision} on {device}")
-        assert isinstance(network, (RRDBNet, SRVGGNetCompact))
+        graph = describe(network)
+        assert graph is not None
         name = (instruction_set or "").encode()
         self._library = _library()
         lanes = self._library.vidsr_lanes(name)
         if lanes == 0:
             raise DeviceError(f"this processor or build has no {instruction_set}; leave it unset for the best it has")
-        self._fold, self._num_threads = network.align_px, num_threads
-        plan = plan_of(network, lanes)
+        plan = plan_of(graph, lanes)
+        self._multiple_px, self._fold, self._num_threads = plan.multiple_px, plan.fold, num_threads
         spec = plan.spec(band_tiles)
         self._handle = ctypes.c_void_p()
         with memory_errors(device, "the weights"):
@@ -104,9 +107,9 @@ class WinogradEngine:
     def run(self, rgb_nchw: Tensor) -> Tensor:
         num_frames, _, height, width = rgb_nchw.shape
         with memory_errors(self._info.device, f"{num_frames} frames of {width}x{height}"), torch.inference_mode():
-            x = rgb_nchw
+            x = pad_to_multiple(rgb_nchw, self._multiple_px)
             if self._fold > 1:
-                x = functional.pixel_unshuffle(pad_to_multiple(x, self._fold), self._fold)
+                x = functional.pixel_unshuffle(x, self._fold)
             x = x.contiguous()
             size = x.shape[2] * self._doubled, x.shape[3] * self._doubled
             out = torch.empty((num_frames, self._out_channels, *size), dtype=torch.float32, device="cpu")
@@ -158,12 +161,15 @@ def why_absent() -> str | None:
     return None
 
 
-def supports(network: nn.Module) -> str | None:
+def supports(network: Network) -> str | None:
     """Why this network cannot be run, as a sentence; None where it can."""
-    if not isinstance(network, (RRDBNet, SRVGGNetCompact)):
-        return f"the network is a {type(network).__name__}, neither RRDBNet nor SRVGGNetCompact"
-    if isinstance(network, RRDBNet) and network.upsampler_kind != "nearest+conv":
-        return f"its upsampler is {network.upsampler_kind}, and only nearest+conv is there"
+    graph = describe(network)
+    if graph is None:
+        return f"nothing is known of what a {type(network).__name__} does"
+    try:
+        lower(graph)
+    except NotLoweredError as error:
+        return str(error)
     return None
 
 

@@ -1,18 +1,19 @@
-"""A network as the kernels of native/ see it: pictures of padded channels, and convolutions from one to the other."""
+"""A graph as the kernels of native/ see it: pictures of padded channels, and convolutions from one to the other."""
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vidsr.models.compact.network import SRVGGNetCompact
-from vidsr.models.rrdb.network import NEGATIVE_SLOPE, RESIDUAL_WEIGHT, RRDB, RRDBNet
+from vidsr.engines.winograd_layers import MAX_RESIDUALS, Layer, lower
+from vidsr.engines.winograd_places import padded, place
+from vidsr.models.graph import Graph
 
 FLOATS = ctypes.POINTER(ctypes.c_float)
-_MAX_RESIDUALS = 2
 
 
 class PictureSpec(ctypes.Structure):
@@ -25,8 +26,8 @@ class LayerSpec(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int) for name in ("source", "more", "in_channels", "target", "target_channel")),
         *((name, ctypes.c_int) for name in ("out_channels", "doubles", "band", "num_residuals")),
-        ("residuals", ctypes.c_int * _MAX_RESIDUALS),
-        ("residual_weights", ctypes.c_float * _MAX_RESIDUALS),
+        ("residuals", ctypes.c_int * MAX_RESIDUALS),
+        ("residual_weights", ctypes.c_float * MAX_RESIDUALS),
         ("weights", FLOATS),
         ("bias", FLOATS),
         ("slopes", FLOATS),
@@ -48,84 +49,23 @@ def pointer(tensor: Tensor) -> ctypes._Pointer[ctypes.c_float]:
     return ctypes.cast(tensor.data_ptr(), FLOATS)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Plan:
-    """What `plan_of` makes of a network, for channels in multiples of the lanes; `spec` is what the kernels take."""
+    """What `plan_of` makes of a graph; `spec` is what the kernels take."""
 
-    lanes: int
     in_channels: int
-    out_channels: int = 3
-    shuffle: int = 1
-    adds_input: bool = False
-    pictures: list[PictureSpec] = field(default_factory=list)
+    out_channels: int
+    multiple_px: int  # that the sides of the input are filled up to
+    fold: int  # side of the squares of its pixels that become channels
+    shuffle: int
+    adds_input: bool
+    pictures: list[PictureSpec]
     layers: list[LayerSpec] = field(default_factory=list)
     kept: list[Tensor] = field(default_factory=list)  # what the layers point to
 
-    def __post_init__(self) -> None:
-        self.picture(self.in_channels)
-
-    def padded(self, num_channels: int) -> int:
-        return -(-num_channels // self.lanes) * self.lanes
-
-    def picture(self, num_channels: int, *, doublings: int = 0, is_local: bool = False) -> int:
-        self.pictures.append(PictureSpec(self.padded(num_channels), doublings, is_local))
-        return len(self.pictures) - 1
-
-    def conv(
-        self,
-        conv: nn.Conv2d,
-        source: int,
-        target: int,
-        *,
-        band: int,
-        slopes: Tensor | None = None,
-        parts: tuple[int, ...] | None = None,
-        more: int | None = None,
-        target_channel: int = 0,
-        weight: float = 1.0,
-        residuals: tuple[tuple[int, float], ...] = (),
-    ) -> None:
-        """Adds a convolution.
-
-        Args:
-            parts: channels of each of the tensors that the input is a concatenation of: the first is the source,
-                the others follow each other in `more`.
-            weight: of the result, before the residuals (picture, weight) are added.
-        """
-        assert slopes is None or weight == 1.0
-        parts = parts or (conv.in_channels,)
-        out_channels = self.padded(conv.out_channels)
-        in_channels = sum(map(self.padded, parts[:-1])) + parts[-1]  # of the last no more than there are
-        weights = torch.zeros((out_channels, in_channels, 3, 3), dtype=torch.float32, device="cpu")
-        begin = at = 0
-        for part in parts:
-            weights[: conv.out_channels, at : at + part] = conv.weight[:, begin : begin + part].double() * weight
-            begin, at = begin + part, at + self.padded(part)
-        bias = torch.zeros(out_channels, dtype=torch.float32, device="cpu")
-        assert conv.bias is not None
-        bias[: conv.out_channels] = conv.bias.double() * weight
-        layer = LayerSpec(
-            source=source,
-            more=source if more is None else more,
-            in_channels=in_channels,
-            target=target,
-            target_channel=target_channel,
-            out_channels=out_channels,
-            doubles=self.pictures[target].doublings > self.pictures[source].doublings,
-            band=band,
-            num_residuals=len(residuals),
-            weights=pointer(weights),
-            bias=pointer(bias),
-        )
-        for n, (picture, residual_weight) in enumerate(residuals):
-            layer.residuals[n], layer.residual_weights[n] = picture, residual_weight
-        self.kept += [weights, bias]
-        if slopes is not None:
-            padded_slopes = torch.ones(out_channels, dtype=torch.float32, device="cpu")
-            padded_slopes[: conv.out_channels] = slopes
-            layer.slopes = pointer(padded_slopes)
-            self.kept.append(padded_slopes)
-        self.layers.append(layer)
+    def keep(self, tensor: Tensor) -> ctypes._Pointer[ctypes.c_float]:
+        self.kept.append(tensor)
+        return pointer(tensor)
 
     def spec(self, band_tiles: int) -> NetworkSpec:
         return NetworkSpec(
@@ -141,67 +81,62 @@ class Plan:
         )
 
 
-def plan_of(network: RRDBNet | SRVGGNetCompact, lanes: int) -> Plan:
-    return _plan_of_rrdb(network, lanes) if isinstance(network, RRDBNet) else _plan_of_compact(network, lanes)
+def plan_of(graph: Graph, lanes: int) -> Plan:
+    """The plan for registers of so many floats.
 
-
-def _plan_of_compact(network: SRVGGNetCompact, lanes: int) -> Plan:
-    convs = [module for module in network.body if isinstance(module, nn.Conv2d)]
-    activations = [module for module in network.body if isinstance(module, nn.PReLU)]
-    channels = convs[0].in_channels
-    plan = Plan(lanes, channels, channels, shuffle=network.scale, adds_input=True)
-    at = 0
-    for conv, activation in zip(convs[:-1], activations, strict=True):
-        target = plan.picture(conv.out_channels, is_local=True)
-        plan.conv(conv, at, target, band=0, slopes=activation.weight)
-        at = target
-    plan.conv(convs[-1], at, plan.picture(convs[-1].out_channels, is_local=True), band=0)
+    Raises:
+        NotLoweredError: the kernels cannot do all of it.
+    """
+    layers = lower(graph)
+    places = place(layers, lanes)
+    num_channels = {layer.value: layer.convolution.weight.shape[0] for layer in layers.layers}
+    num_channels[layers.picture] = layers.layers[0].convolution.weight.shape[1]
+    plan = Plan(
+        in_channels=num_channels[layers.picture],
+        out_channels=num_channels[layers.layers[-1].value] // layers.shuffle**2,
+        multiple_px=graph.multiple_px,
+        fold=layers.fold,
+        shuffle=layers.shuffle,
+        adds_input=layers.adds_input,
+        pictures=[PictureSpec(p.num_channels, p.doublings, p.is_local) for p in places.pictures],
+    )
+    for layer, band, joined in zip(layers.layers, places.bands, places.joined, strict=True):
+        source, _ = places.of[layer.parts[0]]
+        target, target_channel = places.of[layer.value]
+        weights, bias = _weights(layer, [num_channels[value] for value in layer.parts], lanes)
+        added = LayerSpec(
+            source=source,
+            more=source if joined is None else joined,
+            in_channels=weights.shape[1],
+            target=target,
+            target_channel=target_channel,
+            out_channels=weights.shape[0],
+            doubles=layer.doubles,
+            band=band,
+            num_residuals=len(layer.residuals),
+            weights=plan.keep(weights),
+            bias=plan.keep(bias),
+        )
+        for n, (value, weight) in enumerate(layer.residuals):
+            added.residuals[n], added.residual_weights[n] = places.of[value][0], weight
+        if layer.slopes is not None:
+            slopes = torch.ones_like(bias)
+            slopes[: num_channels[layer.value]] = layer.slopes
+            added.slopes = plan.keep(slopes)
+        plan.layers.append(added)
     return plan
 
 
-def _plan_of_rrdb(network: RRDBNet, lanes: int) -> Plan:
-    first, num_features = network.conv_first, network.conv_first.out_channels
-    plan = Plan(lanes, first.in_channels, network.conv_last.out_channels)
-    leaky = torch.tensor(NEGATIVE_SLOPE, dtype=torch.float32, device="cpu")
-    features = plan.picture(num_features)
-    plan.conv(first, 0, features, band=0)
-    inner = [plan.picture(num_features) for _ in range(3)]
-    growth_channels = next((b.rdb1.conv1.out_channels for b in network.body if isinstance(b, RRDB)), 0)
-    growth = plan.picture(4 * plan.padded(growth_channels), is_local=True)
-    band, at = 0, features
-    for block in network.body:
-        assert isinstance(block, RRDB)
-        source = at
-        for index, dense in enumerate((block.rdb1, block.rdb2, block.rdb3)):
-            band += 1
-            parts: tuple[int, ...] = (num_features,)
-            for k, conv in enumerate((dense.conv1, dense.conv2, dense.conv3, dense.conv4)):
-                channel = k * plan.padded(growth_channels)
-                plan.conv(
-                    conv, source, growth, band=band, slopes=leaky, parts=parts, more=growth, target_channel=channel
-                )
-                parts = (*parts, growth_channels)
-            # The last dense block's residual lies inside that of the whole block.
-            is_last = index == 2
-            weight = RESIDUAL_WEIGHT**2 if is_last else RESIDUAL_WEIGHT
-            residuals = ((source, RESIDUAL_WEIGHT), (at, 1.0)) if is_last else ((source, 1.0),)
-            target = inner[index]
-            plan.conv(
-                dense.conv5, source, target, band=band, parts=parts, more=growth, weight=weight, residuals=residuals
-            )
-            source = target
-        at = source
-    band += 1
-    target = plan.picture(num_features, is_local=True)
-    plan.conv(network.conv_body, at, target, band=band, residuals=((features, 1.0),))
-    at, doublings = target, 0
-    for conv in network.upsampling_convs:
-        doublings += 1
-        target = plan.picture(num_features, doublings=doublings, is_local=True)
-        plan.conv(conv, at, target, band=band, slopes=leaky)
-        at = target
-    target = plan.picture(num_features, doublings=doublings, is_local=True)
-    plan.conv(network.conv_hr, at, target, band=band, slopes=leaky)
-    at = target
-    plan.conv(network.conv_last, at, plan.picture(plan.out_channels, doublings=doublings, is_local=True), band=band)
-    return plan
+def _weights(layer: Layer, parts: Sequence[int], lanes: int) -> tuple[Tensor, Tensor]:
+    """Weights and bias with zeros for the channels that fill up each of the parts, and the result."""
+    weight, bias = layer.convolution.weight, layer.convolution.bias
+    in_channels = sum(padded(part, lanes) for part in parts[:-1]) + parts[-1]  # of the last no more than there are
+    size = (padded(len(bias), lanes), in_channels, 3, 3)
+    weights = torch.zeros(size, dtype=torch.float32, device="cpu")
+    begin = at = 0
+    for part in parts:
+        weights[: len(bias), at : at + part] = weight[:, begin : begin + part].double() * layer.weight
+        begin, at = begin + part, at + padded(part, lanes)
+    biases = torch.zeros(size[0], dtype=torch.float32, device="cpu")
+    biases[: len(bias)] = bias.double() * layer.weight
+    return weights, biases

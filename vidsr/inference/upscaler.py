@@ -27,9 +27,8 @@ from vidsr.inference.tiling import run_tiled
 from vidsr.inference.unchanged_regions import Regions
 from vidsr.models import weights_store
 from vidsr.models.catalogue import ModelEntry, find_model
-from vidsr.models.compact.network import SRVGGNetCompact
-from vidsr.models.loading import Network, blend_networks, load_network
-from vidsr.models.rrdb.network import RRDBNet
+from vidsr.models.loading import blend_networks, load_network
+from vidsr.models.network import Network
 from vidsr.options.upscale import UpscaleOptions
 from vidsr.pixels.resample import Kernel, resize
 from vidsr.pixels.sizes import network_input_size, output_size
@@ -152,7 +151,6 @@ class Upscaler:
         sibling = find_model(sibling_name)
         assert isinstance(sibling, ModelEntry)
         weaker = load_network(weights_store.obtain(sibling, on_event))
-        assert isinstance(network, (RRDBNet, SRVGGNetCompact)) and isinstance(weaker, (RRDBNet, SRVGGNetCompact))
         return blend_networks(network, weaker, self.options.denoise)
 
     def tile_px_for(self, size: tuple[int, int], out_size: tuple[int, int]) -> int:

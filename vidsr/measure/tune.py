@@ -25,7 +25,8 @@ from vidsr.measure.peak import exact_arithmetic, synchronize
 from vidsr.measure.scene import Scene
 from vidsr.models import weights_store
 from vidsr.models.catalogue import CATALOGUE, ModelEntry, find_model
-from vidsr.models.loading import Network, load_network
+from vidsr.models.loading import load_network
+from vidsr.models.network import Network
 
 # (width, height) of the network's input, the largest first; the largest that fits into the time is measured.
 SIZES = {"cpu": ((640, 360), (320, 180), (160, 90)), "cuda": ((1280, 720), (640, 360), (320, 180))}

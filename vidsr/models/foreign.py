@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from vidsr.errors import WeightsError
+from vidsr.models.network import Network
 
 # Spandrel does not tell how far a network sees. Convolutional ones of this field fade out well within 64.
 _REACH_PX_GUESSED = 64
 
 
-class ForeignNetwork(nn.Module):
+class ForeignNetwork(Network):
     """A spandrel model with the properties of our own networks.
 
     Input: float NCHW, RGB in [0, 1], any size. Output: the same, `scale` times as large, in [0, 1].
@@ -44,8 +45,14 @@ class ForeignNetwork(nn.Module):
         return _REACH_PX_GUESSED
 
     @property
-    def num_parameters(self) -> int:
-        return sum(p.numel() for p in self.parameters())
+    def peak_samples(self) -> int:
+        """A guess: what an RRDBNet takes, the largest of our own."""
+        return 4 * self.largest_samples
+
+    @property
+    def largest_samples(self) -> int:
+        """A guess, too."""
+        return 64 * self.scale**2
 
     def forward(self, x: Tensor) -> Tensor:
         # One picture at a time is what the descriptor promises to handle.

@@ -15,17 +15,11 @@ from torch import Tensor
 
 from vidsr.errors import TargetError, WeightsError, WeightsMissingError
 from vidsr.files import appearing
-from vidsr.models.compact.layouts import CompactShape
-from vidsr.models.compact.network import SRVGGNetCompact
-from vidsr.models.families import canonical_names, shape_of
-from vidsr.models.foreign import ForeignNetwork, load_foreign
+from vidsr.models.families import FAMILIES, Recognised, recognise
+from vidsr.models.foreign import load_foreign
 from vidsr.models.ncnn_files import read_ncnn
-from vidsr.models.rrdb.layouts import RRDBShape
-from vidsr.models.rrdb.network import RRDBNet
+from vidsr.models.network import Network
 from vidsr.models.state_dict import without_prefix
-
-OwnNetwork = RRDBNet | SRVGGNetCompact
-Network = OwnNetwork | ForeignNetwork
 
 # Training checkpoints hold the averaged weights beside the last ones; the averaged are the better.
 _STATE_KEYS = ("params_ema", "params", "state_dict")
@@ -54,18 +48,16 @@ def network_from_state_dict(state: Mapping[str, Any]) -> Network:
     """The network that a state dict, or a checkpoint around one, belongs to; see `load_network`."""
     state = _unwrapped(state)
     _check_tensors(state)
-    named = canonical_names(state)
-    shape = shape_of(named)
-    network: Network
-    if shape is None:
-        network = _foreign(state, "its architecture is neither RRDBNet nor SRVGGNetCompact")
+    found = recognise(state)
+    if found is None:
+        network = _foreign(state, f"its architecture is neither {' nor '.join(family.name for family in FAMILIES)}")
     else:
-        network = _own(named, shape, state)
+        network = _own(found, state)
     return network.float().eval().requires_grad_(False)
 
 
-def save_safetensors(network: OwnNetwork, path: Path) -> None:
-    """Writes the weights under BasicSR's names; the file appears complete or not at all.
+def save_safetensors(network: Network, path: Path) -> None:
+    """Writes the weights under their family's own names; the file appears complete or not at all.
 
     Raises:
         TargetError: the file cannot be written.
@@ -79,7 +71,7 @@ def save_safetensors(network: OwnNetwork, path: Path) -> None:
         raise TargetError(f"{path} cannot be written: {error}") from error
 
 
-def blend_networks(a: OwnNetwork, b: OwnNetwork, weight: float) -> OwnNetwork:
+def blend_networks(a: Network, b: Network, weight: float) -> Network:
     """A new network with `weight` of a's parameters and the rest of b's: 1 is a alone, 0 is b alone.
 
     Raises:
@@ -170,7 +162,8 @@ def _check_tensors(state: Mapping[str, Any]) -> None:
             )
 
 
-def _own(named: dict[str, Tensor], shape: RRDBShape | CompactShape, state: Mapping[str, Tensor]) -> Network:
+def _own(found: Recognised, state: Mapping[str, Tensor]) -> Network:
+    named, shape = found.named, found.shape
     if (shape.in_channels, shape.out_channels) != (3, 3):
         raise WeightsError(
             f"the network takes {shape.in_channels} channels and gives {shape.out_channels}; "
@@ -180,17 +173,17 @@ def _own(named: dict[str, Tensor], shape: RRDBShape | CompactShape, state: Mappi
     with torch.device("meta"):
         network = shape.build()
     expected = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    kind = type(network).__name__
+    kind = found.family.name
     surplus = [key for key in named if key not in expected]
     if surplus:
         return _foreign(state, f"it resembles an {kind}, which has no {surplus[0]}")
     for key, wanted in expected.items():
         if key not in named:
             raise WeightsError(f"{key} is missing; an {kind} of this size has it with shape {wanted}")
-        found = named[key]
-        if tuple(found.shape) != wanted or not found.is_floating_point():
+        tensor = named[key]
+        if tuple(tensor.shape) != wanted or not tensor.is_floating_point():
             raise WeightsError(
-                f"{key} is {found.dtype} of shape {tuple(found.shape)}; "
+                f"{key} is {tensor.dtype} of shape {tuple(tensor.shape)}; "
                 f"an {kind} of this size has floats of shape {wanted} there"
             )
     own = {key: named[key].detach().to(torch.float32).contiguous() for key in expected}
@@ -198,7 +191,7 @@ def _own(named: dict[str, Tensor], shape: RRDBShape | CompactShape, state: Mappi
     return network
 
 
-def _foreign(state: Mapping[str, Tensor], reason: str) -> ForeignNetwork:
+def _foreign(state: Mapping[str, Tensor], reason: str) -> Network:
     help_line = 'Other architectures need an extra: pip install "vidsr-upscale[spandrel]"'
     try:
         network = load_foreign(without_prefix(state))

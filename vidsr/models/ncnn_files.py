@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 
 from vidsr.errors import WeightsError, WeightsMissingError
-from vidsr.models.compact.layouts import compact_state
-from vidsr.models.rrdb.layouts import rrdb_state
+from vidsr.models.families import FAMILIES
 
 _MAGIC = "7767517"
-# The largest known network of these two kinds needs 130 kB of text; a file far beyond it is none.
+# The largest known network that is read needs 130 kB of text; a file far beyond it is none.
 _MAX_PARAM_BYTES = 8 << 20
 _TAG_FP16, _TAG_INT8, _TAGS_FP32 = 0x01306B47, 0x000D4B38, (0, 0x0002C056)
 _SLOPE = 0.2
-# Layers without weights that RRDBNet and SRVGGNetCompact are exported with.
+_READ = [family for family in FAMILIES if family.from_ncnn is not None]
+_NAMES = " and ".join(family.name for family in _READ)
+# Layers without weights that these are exported with.
 _PLAIN_LAYERS = {
     *("Input", "Split", "Concat", "Eltwise", "BinaryOp", "Interp", "PixelShuffle", "ReLU", "Noop"),
 }
@@ -47,7 +48,7 @@ class _Layer:
 
 
 def read_ncnn(param_path: Path, bin_path: Path) -> dict[str, Tensor]:
-    """A state dict with RRDBNet's or SRVGGNetCompact's own names, fp32, from the order of the layers.
+    """A state dict with its family's own names, fp32, from the order of the layers.
 
     A resize after the network's last layer (as in the 2x and 3x files of animevideov3) is left out.
 
@@ -64,9 +65,12 @@ def read_ncnn(param_path: Path, bin_path: Path) -> dict[str, Tensor]:
         weights = _read_weights(layers, bin_path)
     except OSError as error:
         raise WeightsError(f"{param_path} or its .bin cannot be read: {error}") from error
-    if any(layer.kind == "PReLU" for layer in layers):
-        return compact_state(weights)
-    return rrdb_state(weights, param_path)
+    states = (family.from_ncnn(weights) for family in _READ if family.from_ncnn is not None)
+    state = next((state for state in states if state is not None), None)
+    if state is None:
+        none_has = " and ".join(f"no {family.name} has" for family in _READ)
+        raise WeightsError(f"{param_path} holds {len(weights)} convolutions in an order that {none_has}")
+    return state
 
 
 def _read_layers(path: Path) -> list[_Layer]:
@@ -113,7 +117,7 @@ def _parse_layer(line: str, path: Path) -> _Layer:
         raise WeightsError(f"{path} is damaged: this is no layer: {line[:80]!r}; get the file again") from None
     if kind not in _PLAIN_LAYERS | {"Convolution", "PReLU"}:
         raise WeightsError(
-            f"{path}: layer {name} is a {kind}; only ncnn exports of RRDBNet and SRVGGNetCompact are read. "
+            f"{path}: layer {name} is a {kind}; only ncnn exports of {_NAMES} are read. "
             "Use the network's .pth or .safetensors file"
         )
     return _Layer(kind, name, path, numbers)
@@ -185,7 +189,7 @@ def _read_convolution(layer: _Layer, blob: _Blob) -> tuple[Tensor, Tensor]:
     if found != (3, 3, 1, 1, 1, 1, 0) or count % (out_channels * 9):
         raise WeightsError(
             f"{layer.place} is no 3x3 convolution with bias, stride 1 and padding 1, "
-            "which is all that RRDBNet and SRVGGNetCompact consist of"
+            f"which is all that {_NAMES} consist of"
         )
     activation = layer.integer(9, 0)
     if activation:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 State = Mapping[str, Tensor]
+Weights = Sequence[tuple[Tensor, Tensor | None]]  # (weight, bias) of each layer in the order in which they are used
 _PREFIXES = ("module.", "netG.")
 
 

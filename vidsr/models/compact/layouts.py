@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from torch import Tensor
 
 from vidsr.models.compact.network import SRVGGNetCompact
-from vidsr.models.state_dict import State, indices
+from vidsr.models.state_dict import State, Weights, indices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,9 @@ class CompactShape:
 
 
 def compact_shape(named: State) -> CompactShape | None:
+    """What the network of these tensors is built from; None if it is none of this family."""
+    if not {"body.0.weight", "body.1.weight"} <= named.keys():
+        return None
     layers = indices(named, r"body\.(\d+)\.weight$")
     first, slopes, last = (named.get(f"body.{i}.weight") for i in (0, 1, max(layers)))
     # Without slopes the activations could be any: such a network cannot be told from its weights.
@@ -49,7 +52,10 @@ def compact_shape(named: State) -> CompactShape | None:
     )
 
 
-def compact_state(weights: list[tuple[Tensor, Tensor | None]]) -> dict[str, Tensor]:
+def compact_state(weights: Weights) -> dict[str, Tensor] | None:
+    """The names of weights in the order in which they are used; None if there are no slopes among them."""
+    if all(weight.ndim > 1 for weight, _ in weights):
+        return None
     state = {}
     for i, (weight, bias) in enumerate(weights):
         state[f"body.{i}.weight"] = weight

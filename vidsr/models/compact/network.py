@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from vidsr.models.network import Network
 
-class SRVGGNetCompact(nn.Module):
+
+class SRVGGNetCompact(Network):
     """A plain chain of convolutions at input size that learns what to add to the nearest-upsampled picture.
 
     Input: float NCHW, RGB in [0, 1], any size from 1x1. Output: the same, `scale` times as large, unclamped.
@@ -17,8 +19,6 @@ class SRVGGNetCompact(nn.Module):
         num_convs: hidden convolutions, without the first and the last.
         channels: channels of the picture.
     """
-
-    supports_half = True
 
     def __init__(self, *, scale: int, num_features: int = 64, num_convs: int = 16, channels: int = 3) -> None:
         super().__init__()
@@ -39,21 +39,22 @@ class SRVGGNetCompact(nn.Module):
 
     @property
     def align_px(self) -> int:
-        """Tiles may start at any input pixel."""
         return 1
 
     @property
-    def num_parameters(self) -> int:
-        return sum(p.numel() for p in self.parameters())
-
-    @property
     def reach_px(self) -> int:
-        """How many input pixels to each side an output pixel depends on."""
         return self._num_convs + 2
 
     @property
+    def peak_samples(self) -> int:
+        return 5 * self.largest_samples  # 1.1 kB for animevideov3, which computes at the input's size
+
+    @property
+    def largest_samples(self) -> int:
+        return 64
+
+    @property
     def flops_per_input_pixel(self) -> int:
-        """Floating point operations per pixel of input, two for each multiply-add."""
         return sum(2 * m.weight.numel() for m in self.body if isinstance(m, nn.Conv2d))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -117,8 +117,12 @@ class FoldedRRDBNet(nn.Module):
         return self.plain.picture(self.stages(self.plain.features(x, self.body)), x.shape[-2], x.shape[-1])
 
 
-def fold(network: nn.Module, *, sharing: bool) -> nn.Module:
-    """The network with fewer operations, where it is an RRDBNet that upsamples by nearest; else itself."""
-    if isinstance(network, RRDBNet) and network.upsampler_kind == "nearest+conv" and network.upsampling_convs:
+def fold(network: RRDBNet, *, sharing: bool) -> nn.Module:
+    """The network with fewer operations, where it upsamples by nearest; else itself."""
+    if network.upsampler_kind == "nearest+conv" and network.upsampling_convs:
         return FoldedRRDBNet(network, sharing=sharing)
     return network
+
+
+def faster_rrdb(network: RRDBNet, *, half: bool) -> nn.Module:
+    return fold(network, sharing=not half)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from torch import Tensor
 
-from vidsr.errors import WeightsError
 from vidsr.models.rrdb.network import RRDBNet, Upsampler
-from vidsr.models.state_dict import State, indices
+from vidsr.models.state_dict import State, Weights, indices
 
 _CONVS_PER_BLOCK = 15
 
 # ESRGAN's second layout, name for name.
-RENAMED = {"trunk_conv": "conv_body", "HRconv": "conv_hr"} | {f"upconv{n}": f"conv_up{n}" for n in (1, 2, 3)}
-TRUNK_KEY = re.compile(r"(?:RRDB_trunk|body)\.(\d+)\.(?:RDB|rdb)([123])\.conv([1-5])\.(weight|bias)$")
+_RENAMED = {"trunk_conv": "conv_body", "HRconv": "conv_hr"} | {f"upconv{n}": f"conv_up{n}" for n in (1, 2, 3)}
+_TRUNK_KEY = re.compile(r"(?:RRDB_trunk|body)\.(\d+)\.(?:RDB|rdb)([123])\.conv([1-5])\.(weight|bias)$")
 # ESRGAN's first layout: one flat Sequential, with the body as the shortcut `model.1.sub`.
 _FLAT_BLOCK_KEY = re.compile(r"model\.1\.sub\.(\d+)\.RDB([123])\.conv([1-5])\.0\.(weight|bias)$")
 _FLAT_BODY_KEY = re.compile(r"model\.1\.sub\.\d+\.(weight|bias)$")
@@ -41,7 +39,23 @@ class RRDBShape:
         return RRDBNet(**asdict(self))
 
 
-def from_flat(state: State) -> dict[str, Tensor]:
+def with_own_names(state: State) -> State:
+    """The same tensors under BasicSR's names; names that no known layout has stay as they are."""
+    if "model.0.weight" in state:
+        return _from_flat(state)
+    named = {}
+    for key, tensor in state.items():
+        if match := _TRUNK_KEY.match(key):
+            block, dense, conv, kind = match.groups()
+            key = f"body.{block}.rdb{dense}.conv{conv}.{kind}"
+        else:
+            room, dot, rest = key.partition(".")
+            key = _RENAMED.get(room, room) + dot + rest
+        named[key] = tensor
+    return named
+
+
+def _from_flat(state: State) -> dict[str, Tensor]:
     after_body = sorted({int(m[1]) for key in state if (m := _FLAT_KEY.match(key)) and int(m[1]) > 1})
     num_doublings = len(after_body) - 2
     names = {0: "conv_first"}
@@ -66,6 +80,9 @@ def from_flat(state: State) -> dict[str, Tensor]:
 
 
 def rrdb_shape(named: State) -> RRDBShape | None:
+    """What the network of these tensors is built from; None if it is none of this family."""
+    if not {"conv_first.weight", "conv_last.weight", "body.0.rdb1.conv1.weight"} <= named.keys():
+        return None
     first, last = named["conv_first.weight"], named["conv_last.weight"]
     growing = named["body.0.rdb1.conv1.weight"]
     shuffling = indices(named, r"upsampler\.(\d+)\.weight$")
@@ -91,7 +108,8 @@ def rrdb_shape(named: State) -> RRDBShape | None:
     )
 
 
-def rrdb_state(weights: list[tuple[Tensor, Tensor | None]], path: Path) -> dict[str, Tensor]:
+def rrdb_state(weights: Weights) -> dict[str, Tensor] | None:
+    """The names of weights in the order in which they are used; None if no RRDBNet has them in that order."""
     shapes = [tuple(weight.shape) for weight, _ in weights]
     num_features = shapes[0][0] if shapes else 0
     num_blocks = 0
@@ -100,7 +118,7 @@ def rrdb_state(weights: list[tuple[Tensor, Tensor | None]], path: Path) -> dict[
         num_blocks += 1
     num_doublings = len(shapes) - 4 - num_blocks * _CONVS_PER_BLOCK
     if num_doublings < 0 or not num_blocks:
-        raise WeightsError(f"{path} holds {len(shapes)} convolutions in an order that no RRDBNet has")
+        return None
     state = {}
     shuffles = num_doublings > 0 and shapes[-3][0] > num_features
     for name, (weight, bias) in zip(_rrdb_names(num_blocks, num_doublings, shuffles), weights, strict=True):

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vidsr.models.graph import pad_to_multiple
+from vidsr.models.network import Network
+
 Upsampler = Literal["nearest+conv", "pixelshuffle"]
 
 # Networks below 4x were built by folding pixels into channels, so that the body still upsamples by four.
@@ -61,7 +64,7 @@ class RRDB(nn.Module):
         return residual.mul_(RESIDUAL_WEIGHT).add_(x)
 
 
-class RRDBNet(nn.Module):
+class RRDBNet(Network):
     """A picture in, `scale` times the picture out.
 
     Input: float NCHW, RGB in [0, 1], any size from 1x1. Output: the same, unclamped. Parameter names are
@@ -79,8 +82,6 @@ class RRDBNet(nn.Module):
         fold: side of the pixel block that becomes channels at the input; unset, 4 for scale 1, 2 for scale 2
             and else 1. The early ESRGAN networks of scale 1 and 2 do not fold.
     """
-
-    supports_half = True
 
     def __init__(
         self,
@@ -132,16 +133,10 @@ class RRDBNet(nn.Module):
 
     @property
     def align_px(self) -> int:
-        """Tiles must start at multiples of this many input pixels to be cut as the whole picture is."""
         return self._fold
 
     @property
-    def num_parameters(self) -> int:
-        return sum(p.numel() for p in self.parameters())
-
-    @property
     def reach_px(self) -> int:
-        """How many input pixels to each side an output pixel depends on."""
         num_body_convs = 1 + 15 * self._num_blocks + 1
         # In output pixels: conv_hr, conv_last, then the doublings from the last to the first. A shuffled
         # doubling convolves before it doubles, so there each counts one level lower.
@@ -155,8 +150,15 @@ class RRDBNet(nn.Module):
         )
 
     @property
+    def peak_samples(self) -> int:
+        return 4 * self.largest_samples  # 15 kB for x4plus, which ends at the output's size
+
+    @property
+    def largest_samples(self) -> int:
+        return 64 * self._scale**2
+
+    @property
     def flops_per_input_pixel(self) -> int:
-        """Floating point operations per pixel of input, two for each multiply-add."""
         return round(2 * sum(m.weight.numel() * self._density(name) for name, m in self._convs()))
 
     def _convs(self) -> list[tuple[str, nn.Conv2d]]:
@@ -198,13 +200,3 @@ class RRDBNet(nn.Module):
         x = _activate(self.conv_hr(x))
         x = self.conv_last(x)
         return x[..., : height * self._scale, : width * self._scale]
-
-
-def pad_to_multiple(x_nchw: Tensor, multiple: int) -> Tensor:
-    """Grows the right and bottom sides by reflection, or by repetition in pictures too small for it."""
-    height, width = x_nchw.shape[-2:]
-    right, bottom = -width % multiple, -height % multiple
-    if not right and not bottom:
-        return x_nchw
-    mode = "reflect" if right < width and bottom < height else "replicate"
-    return F.pad(x_nchw, (0, right, 0, bottom), mode=mode)
