@@ -1,4 +1,4 @@
-"""Networks that are neither of our two: spandrel's, or a refusal that says what was found."""
+"""Networks that are of none of our families: spandrel's, or a refusal that says what was found."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_shuffles_without_activations_between_are_another_network(monkeypatch, m
     monkeypatch.setitem(sys.modules, "spandrel", None)
     state = make_rrdb(4, upsampler="pixelshuffle").state_dict()
     state = {key.replace("upsampler.3", "upsampler.2"): tensor for key, tensor in state.items()}
-    with pytest.raises(WeightsError, match="neither RRDBNet nor SRVGGNetCompact"):
+    with pytest.raises(WeightsError, match="neither RRDBNet nor SRVGGNetCompact nor SPAN"):
         network_from_state_dict(state)
 
 
@@ -104,11 +104,11 @@ def test_a_foreign_network_for_gray_is_refused(fake_spandrel, foreign_state):
 def test_real_spandrel_loads_what_we_do_not(make_picture):
     try:
         import spandrel
-        from spandrel.architectures.SPAN import SPAN
+        from spandrel.architectures.SAFMN import SAFMN
     except (ImportError, RuntimeError) as error:
         pytest.skip(f"spandrel or the torchvision below it does not load: {error}")
     assert spandrel
-    state = SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2).state_dict()
+    state = SAFMN(dim=8, n_blocks=1, upscaling_factor=2).state_dict()
     network = network_from_state_dict(state)
     assert isinstance(network, ForeignNetwork)
     assert network(make_picture(9, 12, batch=2)).shape == (2, 3, 18, 24)

@@ -17,6 +17,9 @@ from vidsr.models.rrdb.description import describe as describe_rrdb
 from vidsr.models.rrdb.folded import faster_rrdb
 from vidsr.models.rrdb.layouts import rrdb_shape, rrdb_state, with_own_names
 from vidsr.models.rrdb.network import RRDBNet
+from vidsr.models.span.description import describe as describe_span
+from vidsr.models.span.layouts import span_shape, with_fused_branches
+from vidsr.models.span.network import SPAN
 from vidsr.models.state_dict import State, Weights, without_prefix
 
 
@@ -93,6 +96,12 @@ FAMILIES: tuple[Family, ...] = (
         shape=compact_shape,
         describe=describe_compact,
         from_ncnn=compact_state,
+    ),
+    Family(
+        network=SPAN,
+        shape=span_shape,
+        describe=describe_span,
+        with_own_names=with_fused_branches,
     ),
 )
 

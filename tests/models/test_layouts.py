@@ -2,41 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 import torch
+from saved_layouts import to_flat_names, to_trunk_names
 
 from vidsr.models.loading import load_network, network_from_state_dict
-
-
-def to_trunk_names(state):
-    """ESRGAN's second layout."""
-    renamed = {}
-    for key, tensor in state.items():
-        key = re.sub(r"^body\.(\d+)\.rdb(\d)", r"RRDB_trunk.\1.RDB\2", key)
-        key = key.replace("conv_body", "trunk_conv").replace("conv_up", "upconv").replace("conv_hr", "HRconv")
-        renamed[key] = tensor
-    return renamed
-
-
-def to_flat_names(state, num_blocks, num_doublings, *, shuffles=False):
-    """ESRGAN's first layout: a doubling is resize, conv, act or conv, shuffle, act; then conv, act, conv."""
-    after = 2 + 3 * num_doublings
-    numbers = {"conv_first": 0, "conv_hr": after, "conv_last": after + 2}
-    for i in range(num_doublings):
-        numbers |= {f"upsampler.{3 * i}": 2 + 3 * i} if shuffles else {f"conv_up{i + 1}": 3 + 3 * i}
-    renamed = {}
-    for key, tensor in state.items():
-        room, _, kind = key.rpartition(".")
-        if room == "conv_body":
-            room = f"model.1.sub.{num_blocks}"
-        elif room in numbers:
-            room = f"model.{numbers[room]}"
-        else:
-            room = re.sub(r"^body\.(\d+)\.rdb(\d)\.conv(\d)", r"model.1.sub.\1.RDB\2.conv\3.0", room)
-        renamed[f"{room}.{kind}"] = tensor
-    return renamed
 
 
 def assert_same(loaded, network, picture):

@@ -1,0 +1,1 @@
+"""SPAN: the network and the layouts it is saved in."""
