@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from vidsr.media.read.probe import probe
-from vidsr.media.read.video import Window, read_frames
 from vidsr.models.compact.network import SRVGGNetCompact
 from vidsr.models.rrdb.network import RRDBNet
-from vidsr.pixels.color import planes_to_rgb
+from vidsr.pixels.sizes import Orientation
+from vidsr.run.source_picture import picture_at
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIP = ROOT / "examples" / "clip.mp4"
@@ -70,9 +70,9 @@ def random_network(case: Case) -> RRDBNet | SRVGGNetCompact:
 def real_frame() -> Tensor:
     """float32 (1, 3, H, W) in [0, 1]: the first frame of the example clip."""
     source = probe(CLIP)
-    frame = next(read_frames(source, Window(), print))
-    planes = [torch.from_numpy(plane.copy())[None] for plane in frame.planes]
-    return planes_to_rgb(planes, source.video.picture)
+    found = picture_at(source, source.pts[0], None, Orientation())
+    assert found is not None
+    return found[1]
 
 
 def make_clip(path: Path, size: tuple[int, int], num_frames: int) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vidsr.cli.exits import exits
-from vidsr.cli.machine_output import json_line
+from vidsr.cli.machine_output import json_line, plain
 from vidsr.frames import MATRIX_NAMES, PRIMARIES_NAMES, TRANSFER_NAMES
 from vidsr.media.hdr import HdrMetadata
 from vidsr.media.read.fields import Scan
@@ -25,10 +25,11 @@ def command(
     """Show what a file holds, as vidsr reads it, and what it had to guess."""
     info = probe(source)
     scan = recognise_fields(info)
+    values = _values(info, scan)
     if as_json:
-        print(json_line(_values(info, scan)))
+        print(json_line(values))
         return
-    for name, value in _facts(info, scan).items():
+    for name, value in _facts(info, scan, values).items():
         if name == "scan_warning" and value is None:
             continue
         for line in value if isinstance(value, list) else [value]:
@@ -97,42 +98,38 @@ def _rate(info: SourceInfo) -> str:
     return "constant" if not deltas or max(deltas) - min(deltas) <= 1 else "variable"
 
 
-def _facts(info: SourceInfo, scan: Scan) -> dict[str, object]:
-    """What people read."""
-    video = info.video
-    picture, color = video.picture, video.picture.color
-    base = video.time_base
+def _facts(info: SourceInfo, scan: Scan, values: Mapping[str, object]) -> dict[str, object]:
+    """The same for people: sentences where a value alone says little."""
+    video, guessed = info.video, info.video.picture.color.guessed
 
-    def said(name: str, value: str) -> str:
-        return f"{value} (guessed: the file does not say)" if name in color.guessed else value
+    def said(name: str, short: str | None = None) -> str:
+        return f"{values[name]} (guessed: the file does not say)" if (short or name) in guessed else str(values[name])
+
+    def as_it_is(*names: str) -> dict[str, object]:
+        return {name: values[name] for name in names}
 
     return {
-        "file": str(info.path),
-        "container": info.container,
-        "stream": video.stream_index,
-        "video": f"{video.codec}, {picture.width}x{picture.height}, {video.source_pix_fmt}",
-        "read_as": picture.layout.name,
-        "matrix": said("matrix", MATRIX_NAMES.get(color.matrix, str(color.matrix))),
-        "range": said("range", "full" if color.full_range else "limited"),
-        "chroma_siting": said("siting", color.siting),
-        "primaries": said("primaries", PRIMARIES_NAMES.get(color.primaries, str(color.primaries))),
-        "transfer": said("transfer", TRANSFER_NAMES.get(color.transfer, str(color.transfer))),
+        **as_it_is("file", "container", "stream"),
+        "video": "{codec}, {width}x{height}, {pix_fmt}".format_map(values),
+        **as_it_is("read_as"),
+        "matrix": said("matrix"),
+        "range": said("range"),
+        "chroma_siting": said("chroma_siting", "siting"),
+        "primaries": said("primaries"),
+        "transfer": said("transfer"),
         "sample_aspect": f"{video.sample_aspect_ratio.numerator}:{video.sample_aspect_ratio.denominator}",
-        "cropped": None if info.crop is None else dataclasses.asdict(info.crop),
-        "rotation_degrees": video.rotation_degrees,
-        "scan": str(scan),
+        "cropped": plain(info.crop),
+        **as_it_is("rotation_degrees"),
+        "scan": scan,
         "scan_warning": scan.warning,
         "flagged_as": scan.flagged if scan.flagged_order is None else f"{scan.flagged} {scan.flagged_order}",
         "hdr10": _hdr_lines(info.hdr),
         "views": _view_lines(info),
         "unkept": list(info.unkept),
         "captions": sorted(info.captions),
-        "time_base": str(base),
+        "time_base": video.time_base,
         "rate_from_header": None if video.average_rate is None else round(float(video.average_rate), 4),
-        "rate": _rate(info),
-        "frames_from_index": video.num_frames_from_index,
-        "first_time_seconds": None if video.first_pts is None else float(video.first_pts * base),
-        "duration_seconds": None if video.duration_seconds is None else round(video.duration_seconds, 4),
+        **as_it_is("rate", "frames_from_index", "first_time_seconds", "duration_seconds"),
         "time_stamps": _origin_of_times(info),
         "other_streams": [
             f"{stream.index}: {stream.kind}, {stream.codec}"

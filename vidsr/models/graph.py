@@ -5,6 +5,7 @@ Operation n makes value n and reads values of smaller numbers. Convolutions keep
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,23 +17,27 @@ from torch.nn import functional
 
 
 @dataclass(frozen=True, eq=False)
-class Operation:
+class Operation(ABC):
     """Args: of: the values it reads."""
 
     kind: ClassVar[str]  # in words
     of: tuple[int, ...]
 
+    @abstractmethod
     def compute(self, *values_nchw: Tensor) -> Tensor:
         """What it makes of these values, each (N, C, H, W)."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
 class Input(Operation):
-    """The picture."""
+    """The picture, filled up as the graph says, which reads no value of the graph."""
 
     kind = "input"
     of: tuple[int, ...] = ()
+
+    def compute(self, *values_nchw: Tensor) -> Tensor:
+        (picture,) = values_nchw
+        return picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,11 +193,11 @@ class Graph:
 def run(graph: Graph, x_nchw: Tensor) -> Tensor:
     """What the graph makes of pictures (N, C, H, W): (N, C, H * scale, W * scale), in the type of its weights."""
     height, width = (side * graph.scale for side in x_nchw.shape[-2:])
+    picture = pad_to_multiple(x_nchw, graph.multiple_px)
     values: dict[int, Tensor] = {}
     to_come = graph.num_readers()
     for number, operation in enumerate(graph.operations):
-        read = [values[value] for value in operation.of]
-        values[number] = operation.compute(*read) if read else pad_to_multiple(x_nchw, graph.multiple_px)
+        values[number] = operation.compute(*([values[value] for value in operation.of] or [picture]))
         to_come.subtract(operation.of)
         for value in set(operation.of):
             if not to_come[value]:
